@@ -30,9 +30,9 @@ struct Rendered {
 
 // What a template may use at most; a render that needs more is refused (RESOURCE_EXHAUSTED).
 struct TemplateLimits {
-  size_t max_steps = 5'000'000;         // evaluated nodes and bytes of strings made, roughly
-  size_t max_output = 32 * 1024 * 1024;  // bytes
-  int max_depth = 200;                   // nested calls and expressions
+  size_t max_steps = 5'000'000;           // evaluated nodes and bytes of strings made, roughly
+  size_t max_output = 32 * 1024 * 1024;   // bytes
+  int max_depth = 200;                    // nested calls and expressions
   size_t max_memory = 256 * 1024 * 1024;  // bytes of strings and lists made, in all
 };
 
@@ -41,12 +41,13 @@ class ChatTemplate {
  public:
   struct Input {
     nlohmann::ordered_json messages = nlohmann::ordered_json::array();
-    nlohmann::ordered_json tools;      // null: none
-    nlohmann::ordered_json documents;  // null: none
+    nlohmann::ordered_json tools;                                      // null: none
+    nlohmann::ordered_json documents;                                  // null: none
     nlohmann::ordered_json kwargs = nlohmann::ordered_json::object();  // further variables
     bool add_generation_prompt = true;
-    std::tm now = {};           // local time that strftime_now sees
-    std::string template_name;  // empty: tool_use where tools are given and there is one, else default
+    std::tm now = {};  // local time that strftime_now sees
+    std::string
+        template_name;  // empty: tool_use where tools are given and there is one, else default
   };
 
   // The templates of a checkpoint: `override_file` where it is not empty; else
@@ -67,9 +68,9 @@ class ChatTemplate {
   virtual const std::string& source(const std::string& name) const = 0;
 };
 
-// The ids of a rendered prompt, without the post-processor's special tokens (the template writes its
-// own). Control tokens are found only where the template wrote all of their bytes, so that a message
-// cannot forge one; `parse_special_in_user`: found everywhere.
+// The ids of a rendered prompt, without the post-processor's special tokens (the template writes
+// its own). Control tokens are found only where the template wrote all of their bytes, so that a
+// message cannot forge one; `parse_special_in_user`: found everywhere.
 absl::StatusOr<std::vector<uint32_t>> EncodeRendered(const Tokenizer& tokenizer,
                                                      const Rendered& rendered,
                                                      bool parse_special_in_user = false);

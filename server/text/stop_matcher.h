@@ -9,13 +9,14 @@
 
 namespace tessera::server {
 
-// Passes text through until a stop string is complete: the first that ends, and of those that end at
-// the same byte the longest. Text that may be the beginning of a stop string is held back until that
-// is decided; nothing of a stop string leaves before it. Time is linear in the text. Not
+// Passes text through until a stop string is complete: the first that ends, and of those that end
+// at the same byte the longest. Text that may be the beginning of a stop string is held back until
+// that is decided; nothing of a stop string leaves before it. Time is linear in the text. Not
 // thread-safe.
 class StopMatcher {
  public:
-  // Empty strings are ignored. `include_stop_string`: the stop string itself goes out with the text.
+  // Empty strings are ignored. `include_stop_string`: the stop string itself goes out with the
+  // text.
   StopMatcher(std::vector<std::string> strings, bool include_stop_string);
 
   // The part of what was held back and of `text` that may go out now. After a stop: empty.

@@ -1,5 +1,6 @@
-// Text to token ids and back, as the checkpoint's own tokenizer files define it. What tokenizer.json
-// means is what the PyPI package `tokenizers` 0.23 makes of it (truncation and padding excepted).
+// Text to token ids and back, as the checkpoint's own tokenizer files define it. What
+// tokenizer.json means is what the PyPI package `tokenizers` 0.23 makes of it (truncation and
+// padding excepted).
 #ifndef TESSERA_SERVER_TEXT_TOKENIZER_H_
 #define TESSERA_SERVER_TEXT_TOKENIZER_H_
 
@@ -59,7 +60,8 @@ class Tokenizer {
                                                   const EncodeOptions& options) const;
   // As EncodeIds, but a control token is only found where it lies outside of every range of
   // `plain`: sorted, disjoint byte ranges of `text`.
-  absl::StatusOr<std::vector<uint32_t>> EncodeGuarded(std::string_view text, bool add_special_tokens,
+  absl::StatusOr<std::vector<uint32_t>> EncodeGuarded(std::string_view text,
+                                                      bool add_special_tokens,
                                                       absl::Span<const ByteRange> plain) const;
 
   // Ids that the tokenizer does not know (padding of the model's vocabulary) give no text. Bytes
@@ -92,7 +94,8 @@ class Tokenizer {
     absl::Span<const ByteRange> plain;  // where control tokens are not looked for
     bool with_offsets;                  // else begin and end may be anything
   };
-  virtual absl::StatusOr<std::vector<TokenPiece>> EncodeText(const EncodeRequest& request) const = 0;
+  virtual absl::StatusOr<std::vector<TokenPiece>> EncodeText(
+      const EncodeRequest& request) const = 0;
 
   void set_special_tokens(SpecialTokens tokens) { special_tokens_ = std::move(tokens); }
 
