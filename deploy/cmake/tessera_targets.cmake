@@ -36,9 +36,24 @@ function(tessera_test name)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   target_compile_options(${name} PRIVATE ${TESSERA_WARNINGS})
   target_link_libraries(${name} PRIVATE ${ARG_DEPS} tests_support)
-  catch_discover_tests(${name} TEST_PREFIX "${name}: " DISCOVERY_MODE PRE_TEST
-                       WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}
-                       PROPERTIES LABELS "${ARG_LABELS}" SKIP_RETURN_CODE 77 TIMEOUT ${ARG_TIMEOUT})
+  # Catch's script takes a list property only with its semicolons escaped.
+  string(REPLACE ";" "\\;" labels "${ARG_LABELS}")
+  catch_discover_tests(${name} TEST_PREFIX "${name}: " WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}
+                       PROPERTIES LABELS "${labels}" SKIP_RETURN_CODE 77 TIMEOUT ${ARG_TIMEOUT})
+  tessera_label_target(${name} "${ARG_LABELS}")
+endfunction()
+
+# Makes `tests-LABEL` build the program, so that a sanitizer build compiles only what it will run.
+function(tessera_label_target name labels)
+  if("${labels}" MATCHES "unit|conformance|integration" AND NOT "${labels}" MATCHES "full|slow")
+    list(APPEND labels asan)
+  endif()
+  foreach(label ${labels})
+    if(NOT TARGET tests-${label})
+      add_custom_target(tests-${label})
+    endif()
+    add_dependencies(tests-${label} ${name})
+  endforeach()
 endfunction()
 
 # tessera_fuzz(NAME SOURCES a_fuzz.cc [DEPS targets]): a libFuzzer target; its corpus is the folder
@@ -54,4 +69,5 @@ function(tessera_fuzz name)
   target_compile_options(${name} PRIVATE ${TESSERA_WARNINGS})
   target_link_libraries(${name} PRIVATE ${ARG_DEPS})
   target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+  tessera_label_target(${name} fuzzers)
 endfunction()
