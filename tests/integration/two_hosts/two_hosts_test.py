@@ -1,0 +1,144 @@
+#!/usr/bin/env python3
+"""Two hosts: network namespaces joined by a veth pair, no loopback between them. Server and worker 0
+live in one, worker 1 in the other; they serve tp=2 over Gloo with the bundled model's golden tokens, and a
+wrong secret is refused on either side."""
+import argparse
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+OPTIONS = None
+HANG = 60  # seconds after which something that should have happened is taken for hung
+TAG = f"tsr{os.getpid() % 100000}"
+HOSTS = {TAG + "a": "10.99.7.1", TAG + "b": "10.99.7.2"}
+FIRST, SECOND = HOSTS
+
+
+def ip(*words):
+    subprocess.run(["ip", *words], check=True, capture_output=True, text=True)
+
+
+def make_hosts():
+    for name in HOSTS:
+        ip("netns", "add", name)
+    ip("link", "add", TAG + "0", "type", "veth", "peer", "name", TAG + "1")
+    for end, name in ((TAG + "0", FIRST), (TAG + "1", SECOND)):
+        ip("link", "set", end, "netns", name)
+        ip("-n", name, "link", "set", end, "name", "eth0")
+        ip("-n", name, "addr", "add", HOSTS[name] + "/24", "dev", "eth0")
+        ip("-n", name, "link", "set", "eth0", "up")
+    # The first host's own clients reach its server over its own address, which needs lo to be up.
+    ip("-n", FIRST, "link", "set", "lo", "up")
+
+
+def remove_hosts():
+    for name in HOSTS:
+        subprocess.run(["ip", "netns", "del", name], capture_output=True)
+
+
+class Process:
+    """A program inside a host, its output in a file, ended with the test."""
+
+    def __init__(self, test, host, *command):
+        self.log = tempfile.NamedTemporaryFile("r+", suffix=".log")
+        self.process = subprocess.Popen(["ip", "netns", "exec", host, *map(str, command)],
+                                        stdout=self.log, stderr=subprocess.STDOUT)
+        test.addCleanup(self.stop)
+
+    def text(self):
+        return pathlib.Path(self.log.name).read_text()
+
+    def wait_for(self, words):
+        """Returns once one of `words` is in the log; fails the test where it is not in time."""
+        deadline = time.monotonic() + HANG
+        while time.monotonic() < deadline:
+            if any(word in self.text() for word in words):
+                return
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.05)
+        raise AssertionError(f"none of {words} came; the log says:\n{self.text()}")
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+class TwoHosts(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+
+    def secret(self, name, content):
+        path = pathlib.Path(self.folder.name) / name
+        path.write_text(content)
+        path.chmod(0o600)
+        return path
+
+    def workers(self, secret, ports):
+        for host, port in zip(HOSTS, ports):
+            worker = Process(self, host, OPTIONS.bin / "tessera-worker", "--listen",
+                             f"{HOSTS[host]}:{port}", "--secret-file", secret)
+            worker.wait_for(["listening"])
+        return ",".join(f"{HOSTS[host]}:{port}" for host, port in zip(HOSTS, ports))
+
+    def server(self, workers, secret):
+        return Process(self, FIRST, OPTIONS.bin / "tessera-server", "--model",
+                       OPTIONS.source / "deploy/models/demo/model", "--tp", 2, "--dtype", "f32",
+                       "--comm", "gloo", "--workers", workers, "--secret-file", secret,
+                       "--collective-interface", "eth0", "--host", HOSTS[FIRST], "--grpc-port", 8001)
+
+    def test_serves_the_golden_tokens(self):
+        secret = self.secret("secret", "correct horse battery staple")
+        server = self.server(self.workers(secret, (9100, 9101)), secret)
+        server.wait_for(["ready: "])
+        golden = json.loads((OPTIONS.source / "deploy/models/demo/golden.json").read_text())
+        case = next(case for case in golden["cases"] if case["kind"] == "plain")
+        answer = subprocess.run(
+            ["ip", "netns", "exec", FIRST, OPTIONS.bin / "tessera", "--target",
+             f"{HOSTS[FIRST]}:8001", "complete", case["prompt"], "--temperature", "0",
+             "--max-tokens", str(len(case["output_ids"])), "--json"],
+            capture_output=True, text=True, timeout=HANG)
+        self.assertEqual(answer.returncode, 0, answer.stderr)
+        self.assertEqual(json.loads(answer.stdout)["token_ids"], case["output_ids"])
+
+    def test_a_worker_refuses_a_server_without_its_secret(self):
+        workers = self.workers(self.secret("theirs", "the workers' secret"), (9110, 9111))
+        server = self.server(workers, self.secret("ours", "another secret"))
+        server.wait_for(["secret"])
+        self.assertNotIn("ready: ", server.text())
+
+
+def main():
+    global OPTIONS
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--bin", required=True, type=pathlib.Path)
+    parser.add_argument("--source", required=True, type=pathlib.Path)
+    OPTIONS = parser.parse_args()
+    try:
+        make_hosts()
+    except (OSError, subprocess.CalledProcessError) as error:
+        remove_hosts()
+        print(f"SKIPPED: network namespaces cannot be made here: {getattr(error, 'stderr', error)}")
+        return 77
+    try:
+        suite = unittest.defaultTestLoader.loadTestsFromTestCase(TwoHosts)
+        result = unittest.TextTestRunner(verbosity=2).run(suite)
+    finally:
+        remove_hosts()
+    return 0 if result.wasSuccessful() else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
