@@ -1,0 +1,30 @@
+// Which kernel sets there are, and which of them this machine runs.
+#ifndef TESSERA_WORKER_BACKEND_KERNEL_SETS_H_
+#define TESSERA_WORKER_BACKEND_KERNEL_SETS_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace tessera::worker {
+
+// The sets of this build that this machine's cpuid allows, best first: "avx512", "avx2",
+// "generic", and last "reference" (slow and obvious, for comparison).
+std::vector<std::string> AvailableKernelSets();
+
+// "auto" gives the first of AvailableKernelSets(). INVALID_ARGUMENT for a name that does not exist,
+// FAILED_PRECONDITION for one that this machine does not run.
+absl::StatusOr<std::string> ResolveKernelSet(absl::string_view name);
+
+// The part of the numerics id that a kernel set decides: sets of one name give equal bits. "fma16"
+// for avx512, avx2 and generic; "reference" for itself. INVALID_ARGUMENT for an unknown set.
+absl::StatusOr<std::string> KernelNumerics(absl::string_view kernel_set);
+
+// Goes up whenever the order of an operation changes in any set.
+inline constexpr int kNumericsVersion = 1;
+
+}  // namespace tessera::worker
+
+#endif  // TESSERA_WORKER_BACKEND_KERNEL_SETS_H_

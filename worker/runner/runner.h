@@ -1,0 +1,94 @@
+// A rank's model, KV cache and sequences: takes steps in order, computes its shard of each over the
+// communicators, and answers with the tokens drawn.
+#ifndef TESSERA_WORKER_RUNNER_RUNNER_H_
+#define TESSERA_WORKER_RUNNER_RUNNER_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "shard_loader/model/decoder_spec.h"
+#include "shard_loader/model/dtype.h"
+#include "shard_loader/plan/rank_plan.h"
+#include "worker/comm/group_comms.h"
+#include "worker/runner/step.h"
+
+namespace tessera::shard_loader {
+class Checkpoint;
+}
+
+namespace tessera::worker {
+
+struct RunnerOptions {
+  shard_loader::DecoderSpec spec;
+  shard_loader::RankPlan plan;                               // of this rank
+  shard_loader::DType dtype = shard_loader::DType::kF32;     // of the weights in memory
+  shard_loader::DType kv_dtype = shard_loader::DType::kF32;  // of the KV cache
+  std::string kernels = "auto";         // a kernel set (worker/backend/kernel_sets.h)
+  uint32_t num_kv_blocks = 0;           // of kKvBlockTokens tokens
+  uint32_t max_model_len = 0;           // tokens of a sequence, prompt and generated
+  uint32_t max_num_batched_tokens = 0;  // of a step
+  uint32_t max_num_seqs = 0;            // known at one time
+  uint32_t max_logprobs = 20;           // of Token::top
+  int threads = 0;                      // 0: the CPUs that this process may run on
+};
+
+// Bytes of this rank, as `shard_loader/plan/workspace.h` computes them before anything is read.
+struct RunnerMemory {
+  uint64_t bytes_read = 0;  // from the checkpoint
+  uint64_t weight_bytes = 0;
+  uint64_t workspace_bytes = 0;
+  uint64_t kv_bytes = 0;
+};
+
+// Called while the weights are read, from the thread that runs Create.
+using LoadProgress = std::function<void(uint64_t bytes_done, uint64_t bytes_total)>;
+
+// Create, Connect and Run belong to one thread; progress() and Abort() may be called from any.
+//
+// All ranks of a group run the same steps in the same order. Every rank learns every drawn id, so
+// that all agree on each sequence's tokens and on where it ends: at a stop id (kept, as the last
+// token), after max_tokens generated ones, or at max_model_len tokens.
+class Runner {
+ public:
+  // Reads this rank's shard. Errors: those of the checkpoint; INVALID_ARGUMENT (options that
+  // contradict each other), FAILED_PRECONDITION (kernels that this machine does not run),
+  // RESOURCE_EXHAUSTED (no memory).
+  static absl::StatusOr<std::unique_ptr<Runner>> Create(const RunnerOptions& options,
+                                                        const shard_loader::Checkpoint& checkpoint,
+                                                        const LoadProgress& progress);
+  ~Runner();
+  Runner(const Runner&) = delete;
+  Runner& operator=(const Runner&) = delete;
+
+  // Once, before the first step. INVALID_ARGUMENT where the ranks are not those of the plan.
+  absl::Status Connect(GroupComms comms);
+
+  // The results stand in the order of the entries; an entry of a sequence that had ended before has
+  // none. INTERNAL for a step that the protocol does not allow (a sequence that is not known, more
+  // tokens than blocks were granted for): nothing is changed by it, on any rank. Errors of the
+  // communicators are passed on; after them the runner stays broken.
+  absl::StatusOr<StepOutput> Run(const StepInput& step);
+
+  // Layers done since Create; stands still when this rank hangs.
+  uint64_t progress() const;
+
+  // Ends a Run that waits for its peers, and every later one, with CANCELLED and `why`'s message.
+  void Abort(const absl::Status& why);
+
+  const RunnerMemory& memory() const;
+  const std::string& kernels() const;  // the set in use: "avx512"
+  int threads() const;
+
+ private:
+  class Impl;
+  explicit Runner(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace tessera::worker
+
+#endif  // TESSERA_WORKER_RUNNER_RUNNER_H_
