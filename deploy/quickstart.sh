@@ -78,8 +78,8 @@ printf '$ tessera --target %s complete "Once upon a time" --temperature 0 --max-
 "$bin/tessera" --target "$target" complete "Once upon a time" --temperature 0 --max-tokens 64
 
 step "5. A chat answer"
-printf '$ tessera --target %s chat "What is the capital of France?" --temperature 0\n' "$target"
-"$bin/tessera" --target "$target" chat "What is the capital of France?" --temperature 0
+printf '$ tessera --target %s chat "What is the capital of Norway?" --temperature 0\n' "$target"
+"$bin/tessera" --target "$target" chat "What is the capital of Norway?" --temperature 0
 
 step "Next"
 cat <<EOF
