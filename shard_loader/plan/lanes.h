@@ -31,7 +31,7 @@ class LaneTree {
   // one unit is not cut.
   static LaneTree ForHeads(int64_t num_heads, int64_t num_kv_heads, int num_lanes);
   // Units are MLP columns, cut in blocks of 64, or of the largest power of two that leaves 8
-  // blocks; the last block may be partial.
+  // blocks (`num_lanes` blocks where that is more); the last block may be partial.
   static LaneTree ForColumns(int64_t columns, int num_lanes);
 
   int num_lanes() const { return static_cast<int>(lanes_.size()); }
@@ -51,6 +51,9 @@ class LaneTree {
   std::vector<Range> lanes_;  // in units
   std::vector<LaneNode> nodes_;
 };
+
+// `count` things over `degree` ranks as neighbouring ranges, the larger shares first.
+std::vector<Range> ShareEvenly(int64_t count, int degree);
 
 }  // namespace tessera::shard_loader
 
