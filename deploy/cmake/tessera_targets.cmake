@@ -38,7 +38,7 @@ function(tessera_test name)
   target_link_libraries(${name} PRIVATE ${ARG_DEPS} tests_support)
   # Catch's script takes a list property only with its semicolons escaped.
   string(REPLACE ";" "\\;" labels "${ARG_LABELS}")
-  catch_discover_tests(${name} TEST_PREFIX "${name}: " WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}
+  catch_discover_tests(${name} TEST_PREFIX "${name}:" WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}
                        PROPERTIES LABELS "${labels}" SKIP_RETURN_CODE 77 TIMEOUT ${ARG_TIMEOUT})
   tessera_label_target(${name} "${ARG_LABELS}")
 endfunction()
