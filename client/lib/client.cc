@@ -1,0 +1,247 @@
+#include "client/lib/client.h"
+
+#include <chrono>
+#include <utility>
+
+#include <grpcpp/channel.h>
+#include <grpcpp/client_context.h>
+#include <grpcpp/create_channel.h>
+#include <grpcpp/security/credentials.h>
+#include <grpcpp/support/sync_stream.h>
+
+#include "absl/strings/str_cat.h"
+#include "client/lib/convert.h"
+#include "client/lib/error_details.h"
+#include "grpc/health/v1/health.grpc.pb.h"
+#include "proto/rpc/deadline.h"
+#include "proto/rpc/status.h"
+#include "shard_loader/status_macros.h"
+#include "tessera/v1/admin.grpc.pb.h"
+#include "tessera/v1/inference.grpc.pb.h"
+
+namespace tessera::client {
+namespace {
+
+constexpr int kMaxMessageBytes = 64 << 20;
+constexpr int kMinBackoffMs = 50;
+constexpr int kMaxBackoffMs = 1000;
+
+std::shared_ptr<grpc::Channel> MakeChannel(const std::string& target) {
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
+  arguments.SetMaxSendMessageSize(kMaxMessageBytes);
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kMinBackoffMs);
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kMinBackoffMs);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kMaxBackoffMs);
+  return grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), arguments);
+}
+
+absl::Status AwaitConnection(grpc::Channel& channel, const ClientOptions& options) {
+  const auto deadline = rpc::ToGrpcDeadline(absl::Now() + options.connect_timeout);
+  while (true) {
+    grpc_connectivity_state state = channel.GetState(/*try_to_connect=*/true);
+    if (state == GRPC_CHANNEL_READY) return absl::OkStatus();
+    if (state == GRPC_CHANNEL_TRANSIENT_FAILURE && !options.wait_for_server) break;
+    if (!channel.WaitForStateChange(state, deadline)) break;
+  }
+  return Unreachable(
+      absl::UnavailableError(absl::StrCat("no Tessera server answers at ", options.target)));
+}
+
+// An error of a call. One without details that comes while the connection is gone was made by gRPC
+// on this side: the server did not answer.
+absl::Status ErrorOf(const grpc::Status& status, grpc::Channel& channel) {
+  absl::Status error = rpc::FromGrpc(status);
+  if (status.error_code() == grpc::StatusCode::UNAVAILABLE && status.error_details().empty() &&
+      channel.GetState(/*try_to_connect=*/false) != GRPC_CHANNEL_READY) {
+    return Unreachable(absl::UnavailableError(
+        absl::StrCat("the connection to the server was lost (", status.error_message(), ")")));
+  }
+  return error;
+}
+
+void SetTimeout(absl::Duration timeout, grpc::ClientContext& context) {
+  if (timeout == absl::InfiniteDuration()) return;
+  context.set_deadline(rpc::ToGrpcDeadline(absl::Now() + timeout));
+}
+
+// A server-side stream of gRPC, its messages turned into T by FromProto.
+template <typename T, typename Message>
+class GrpcStream : public Stream<T> {
+ public:
+  GrpcStream(std::shared_ptr<grpc::Channel> channel, absl::Duration timeout)
+      : channel_(std::move(channel)) {
+    SetTimeout(timeout, context_);
+  }
+
+  ~GrpcStream() override {
+    context_.TryCancel();
+    if (!end_) reader_->Finish();
+  }
+
+  grpc::ClientContext& context() { return context_; }
+  void Start(std::unique_ptr<grpc::ClientReader<Message>> reader) { reader_ = std::move(reader); }
+
+  absl::StatusOr<std::optional<T>> Next() override {
+    if (!end_) {
+      Message message;
+      if (reader_->Read(&message)) return FromProto(message);
+      end_ = ErrorOf(reader_->Finish(), *channel_);
+    }
+    if (!end_->ok()) return *end_;
+    return std::nullopt;
+  }
+
+  void Cancel() override { context_.TryCancel(); }
+
+ private:
+  const std::shared_ptr<grpc::Channel> channel_;  // shared with the Client and its stubs
+  grpc::ClientContext context_;
+  std::unique_ptr<grpc::ClientReader<Message>> reader_;
+  std::optional<absl::Status> end_;
+};
+
+using GenerateStream = GrpcStream<GenerateEvent, v1::GenerateResponse>;
+using StatusStream = GrpcStream<ServerStatus, v1::ServerStatus>;
+
+}  // namespace
+
+struct Client::Connection {
+  ClientOptions options;
+  std::shared_ptr<grpc::Channel> channel;  // shared with the stubs and the streams
+  std::unique_ptr<v1::Inference::Stub> inference;
+  std::unique_ptr<v1::Admin::Stub> admin;
+  std::unique_ptr<grpc::health::v1::Health::Stub> health;
+
+  // Runs one call that is answered once.
+  template <typename Stub, typename Request, typename Response>
+  absl::StatusOr<Response> Call(Stub& stub,
+                                grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&,
+                                                             Response*),
+                                const Request& request) {
+    grpc::ClientContext context;
+    SetTimeout(options.call_timeout, context);
+    Response response;
+    grpc::Status status = (stub.*method)(&context, request, &response);
+    if (!status.ok()) return ErrorOf(status, *channel);
+    return response;
+  }
+};
+
+Client::Client(std::unique_ptr<Connection> connection) : connection_(std::move(connection)) {}
+Client::~Client() = default;
+
+absl::StatusOr<std::unique_ptr<Client>> Client::Connect(const ClientOptions& options) {
+  auto connection = std::make_unique<Connection>();
+  connection->options = options;
+  connection->channel = MakeChannel(options.target);
+  RETURN_IF_ERROR(AwaitConnection(*connection->channel, options));
+  connection->inference = v1::Inference::NewStub(connection->channel);
+  connection->admin = v1::Admin::NewStub(connection->channel);
+  connection->health = grpc::health::v1::Health::NewStub(connection->channel);
+  return std::unique_ptr<Client>(new Client(std::move(connection)));
+}
+
+std::unique_ptr<Stream<GenerateEvent>> Client::Generate(const GenerateOptions& options) {
+  auto stream = std::make_unique<GenerateStream>(connection_->channel, options.timeout);
+  stream->Start(connection_->inference->Generate(&stream->context(), ToProto(options)));
+  return stream;
+}
+
+std::unique_ptr<Stream<GenerateEvent>> Client::Chat(const ChatOptions& options) {
+  auto stream = std::make_unique<GenerateStream>(connection_->channel, options.timeout);
+  stream->Start(connection_->inference->Chat(&stream->context(), ToProto(options)));
+  return stream;
+}
+
+absl::StatusOr<std::vector<TokenPiece>> Client::Tokenize(std::string_view text,
+                                                         const TokenizeOptions& options) {
+  v1::TokenizeRequest request;
+  request.set_model(options.model);
+  request.set_text(std::string(text));
+  if (options.add_special_tokens) request.set_add_special_tokens(*options.add_special_tokens);
+  if (options.parse_special_tokens) request.set_parse_special_tokens(*options.parse_special_tokens);
+  ASSIGN_OR_RETURN(
+      v1::TokenizeResponse response,
+      connection_->Call(*connection_->inference, &v1::Inference::Stub::Tokenize, request));
+  std::vector<TokenPiece> pieces;
+  pieces.reserve(response.pieces_size());
+  for (const auto& piece : response.pieces()) pieces.push_back(FromProto(piece));
+  return pieces;
+}
+
+absl::StatusOr<std::string> Client::Detokenize(absl::Span<const uint32_t> token_ids,
+                                               const DetokenizeOptions& options) {
+  v1::DetokenizeRequest request;
+  request.set_model(options.model);
+  request.mutable_token_ids()->mutable_ids()->Add(token_ids.begin(), token_ids.end());
+  if (options.skip_special_tokens) request.set_skip_special_tokens(*options.skip_special_tokens);
+  ASSIGN_OR_RETURN(
+      v1::DetokenizeResponse response,
+      connection_->Call(*connection_->inference, &v1::Inference::Stub::Detokenize, request));
+  return std::move(*response.mutable_text());
+}
+
+absl::StatusOr<RenderedPrompt> Client::ApplyChatTemplate(const Conversation& conversation,
+                                                         const std::string& model) {
+  ASSIGN_OR_RETURN(
+      v1::ApplyChatTemplateResponse response,
+      connection_->Call(*connection_->inference, &v1::Inference::Stub::ApplyChatTemplate,
+                        ToProto(conversation, model)));
+  const auto& ids = response.token_ids().ids();
+  return RenderedPrompt{response.text(), {ids.begin(), ids.end()}};
+}
+
+absl::StatusOr<std::vector<ModelInfo>> Client::ListModels() {
+  ASSIGN_OR_RETURN(
+      v1::ListModelsResponse response,
+      connection_->Call(*connection_->inference, &v1::Inference::Stub::ListModels, {}));
+  std::vector<ModelInfo> models;
+  for (const v1::Model& model : response.models()) models.push_back(FromProto(model));
+  return models;
+}
+
+absl::StatusOr<ServerStatus> Client::GetStatus() {
+  ASSIGN_OR_RETURN(v1::ServerStatus response,
+                   connection_->Call(*connection_->admin, &v1::Admin::Stub::GetStatus, {}));
+  return FromProto(response);
+}
+
+std::unique_ptr<Stream<ServerStatus>> Client::WatchStatus(absl::Duration interval) {
+  auto stream = std::make_unique<StatusStream>(connection_->channel, absl::InfiniteDuration());
+  v1::WatchStatusRequest request;
+  request.set_interval_ms(static_cast<uint32_t>(absl::ToInt64Milliseconds(interval)));
+  stream->Start(connection_->admin->WatchStatus(&stream->context(), request));
+  return stream;
+}
+
+absl::StatusOr<uint64_t> Client::Drain(std::optional<absl::Duration> timeout) {
+  v1::DrainRequest request;
+  if (timeout) {
+    request.set_timeout_seconds(static_cast<uint32_t>(absl::ToInt64Seconds(*timeout)));
+  }
+  ASSIGN_OR_RETURN(v1::DrainResponse response,
+                   connection_->Call(*connection_->admin, &v1::Admin::Stub::Drain, request));
+  return response.running();
+}
+
+absl::StatusOr<Health> Client::CheckHealth(const std::string& service) {
+  grpc::health::v1::HealthCheckRequest request;
+  request.set_service(service);
+  auto response =
+      connection_->Call(*connection_->health, &grpc::health::v1::Health::Stub::Check, request);
+  if (absl::IsNotFound(response.status())) return Health::kServiceUnknown;
+  RETURN_IF_ERROR(response.status());
+  switch (response->status()) {
+    case grpc::health::v1::HealthCheckResponse::SERVING:
+      return Health::kServing;
+    case grpc::health::v1::HealthCheckResponse::NOT_SERVING:
+      return Health::kNotServing;
+    default:
+      return Health::kUnknown;
+  }
+}
+
+}  // namespace tessera::client

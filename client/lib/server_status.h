@@ -1,0 +1,80 @@
+// What a running server says of itself, as plain structs.
+#ifndef TESSERA_CLIENT_LIB_SERVER_STATUS_H_
+#define TESSERA_CLIENT_LIB_SERVER_STATUS_H_
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace tessera::client {
+
+enum class ServerState {
+  kUnspecified,
+  kStarting,
+  kLoading,
+  kReady,
+  kRecovering,
+  kDraining,
+  kFailed
+};
+
+// "starting", "loading", "ready", ...
+std::string_view ToString(ServerState state);
+
+struct RankStatus {
+  uint32_t rank = 0;
+  uint32_t stage = 0;
+  uint32_t tp_index = 0;
+  std::string address;
+  uint32_t pid = 0;
+  std::string host;
+  std::string kernels;
+  uint64_t weight_bytes = 0;
+  uint64_t weight_bytes_read = 0;
+  uint64_t kv_bytes = 0;
+  double load_fraction = 0.0;  // 0 to 1
+};
+
+struct GroupStatus {
+  ServerState state = ServerState::kUnspecified;
+  uint64_t epoch = 0;
+  uint32_t tp = 0;
+  uint32_t pp = 0;
+  std::string comm;
+  std::vector<RankStatus> ranks;
+  uint32_t restarts = 0;
+  std::string last_loss;
+};
+
+struct EngineFigures {
+  uint64_t running = 0;
+  uint64_t waiting = 0;
+  uint64_t requests_total = 0;
+  uint64_t requests_failed = 0;
+  uint64_t requests_cancelled = 0;
+  uint64_t prompt_tokens_total = 0;
+  uint64_t completion_tokens_total = 0;
+  uint64_t steps_total = 0;
+  uint64_t kv_blocks_total = 0;
+  uint64_t kv_blocks_free = 0;
+  uint64_t preemptions_total = 0;
+};
+
+struct ServerStatus {
+  ServerState state = ServerState::kUnspecified;
+  std::string version;
+  std::string model;
+  std::string numerics_id;
+  double uptime_seconds = 0.0;
+  std::vector<GroupStatus> groups;
+  EngineFigures engine;
+  std::string message;  // what is wrong, or what is going on, in one sentence
+};
+
+// How much of the weights all ranks together have loaded, 0 to 1.
+double LoadFraction(const ServerStatus& status);
+
+}  // namespace tessera::client
+
+#endif  // TESSERA_CLIENT_LIB_SERVER_STATUS_H_
