@@ -44,9 +44,11 @@ Decoder::Decoder(const shard_loader::DecoderSpec& spec, const shard_loader::Rank
       plan_(plan),
       weights_(std::move(weights)),
       rope_(spec.rope, spec.attention.head_size),
-      attention_order_(
-          SumOrder::Lanes(plan.attention_tree, plan.attention_lanes, spec.attention.head_size)),
-      mlp_order_(SumOrder::Lanes(plan.mlp_tree, plan.mlp_lanes, 1)) {
+      attention_sum_{
+          SumOrder::Lanes(plan.attention_tree, plan.attention_lanes, spec.attention.head_size),
+          plan.attention_tree, plan.attention_lanes_by_rank},
+      mlp_sum_{SumOrder::Lanes(plan.mlp_tree, plan.mlp_lanes, 1), plan.mlp_tree,
+               plan.mlp_lanes_by_rank} {
   const int64_t group = spec.attention.num_heads / spec.attention.num_kv_heads;
   for (int64_t head = plan.heads.begin; head < plan.heads.end; ++head) {
     kv_head_of_.push_back(static_cast<int32_t>(head / group - plan.kv_heads.begin));
