@@ -44,6 +44,9 @@ absl::StatusOr<LoadStats> LoadShard(const Checkpoint& checkpoint, const RankPlan
                                     const LoadProgress& progress = nullptr,
                                     const std::atomic<bool>* cancel = nullptr);
 
+// What LoadShard will read for this rank, from the headers alone.
+absl::StatusOr<uint64_t> ShardBytes(const Checkpoint& checkpoint, const RankPlan& plan);
+
 }  // namespace tessera::shard_loader
 
 #endif  // TESSERA_SHARD_LOADER_LOAD_LOAD_SHARD_H_
