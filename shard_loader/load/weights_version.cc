@@ -55,7 +55,7 @@ absl::Status AddStretches(const std::filesystem::path& path, const WeightFile& i
   const uint64_t length = std::min(kStretchBytes, data);
   std::array<std::byte, kStretchBytes> bytes{};
   for (uint64_t i = 0; i < kStretches; ++i) {
-    const uint64_t offset = info.data_begin + (data - length) / (kStretches - 1) * i;
+    const uint64_t offset = info.data_begin + (data - length) * i / (kStretches - 1);
     RETURN_IF_ERROR(file.ReadAt(offset, absl::MakeSpan(bytes.data(), length)));
     hash.Add(bytes.data(), length);
   }
