@@ -37,7 +37,7 @@ std::vector<BadCase> Cases() {
        StatusCode::INVALID_ARGUMENT, "text", "bytes"},
       {"longer than the context",
        [](auto& r) {
-         for (int i = 0; i < 1024; ++i) r.mutable_token_ids()->add_ids(5);
+         for (int i = 0; i < 1022; ++i) r.mutable_token_ids()->add_ids(5);
        },
        StatusCode::INVALID_ARGUMENT, "prompt", "1024"},
       {"invalid UTF-8", [](auto& r) { r.set_text("ab\xff"); }, StatusCode::INVALID_ARGUMENT, "text",
