@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "server/text/jinja_interpreter.h"
 #include "server/text/jinja_library.h"
+#include "server/text/jinja_text_functions.h"
 #include "server/text/utf8.h"
 #include "shard_loader/status_macros.h"
 
@@ -110,9 +111,13 @@ bool IsList(const Value& value) { return value.is(Kind::kList) || value.is(Kind:
 absl::StatusOr<Value> Add(Interpreter& interpreter, const Value& left, const Value& right) {
   if (left.is_string() && right.is_string()) {
     RETURN_IF_ERROR(interpreter.Reserve(left.text().size() + right.text().size()));
-    Text text = left.text();
-    text.Append(right.text());
-    return Value::String(std::move(text));
+    const bool markup = left.text().markup() || right.text().markup();
+    const auto part = [markup](const Value& value) {
+      return markup && !value.text().markup() ? EscapeHtml(value.text()) : value.text();
+    };
+    Text text = part(left);
+    text.Append(part(right));
+    return Value::String(std::move(text.SetMarkup(markup)));
   }
   if (IsList(left) && left.kind() == right.kind()) {
     RETURN_IF_ERROR(

@@ -35,6 +35,7 @@ void Text::Append(const Text& other, size_t begin, size_t end) {
 Text Text::Slice(size_t begin, size_t end) const {
   Text out;
   out.Append(*this, begin, end);
+  out.markup_ = markup_;
   return out;
 }
 

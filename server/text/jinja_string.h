@@ -40,11 +40,18 @@ class Text {
     Append(bytes, other.FromUser(at));
   }
   Text Slice(size_t begin, size_t end) const;
+  // Markup, as the filters safe and escape make it: what is added to it is escaped.
+  bool markup() const { return markup_; }
+  Text& SetMarkup(bool on) {
+    markup_ = on;
+    return *this;
+  }
   bool FromUser(size_t at) const;
 
  private:
   std::string bytes_;
   std::vector<Span> spans_;
+  bool markup_ = false;
 };
 
 }  // namespace tessera::server::jinja

@@ -84,14 +84,15 @@ Result StringFilter(Interpreter&, const Value& input, const Arguments&) {
   return input.is_string() ? input : Value::String(ToText(input));
 }
 
-Result SafeFilter(Interpreter& interpreter, const Value& input, const Arguments& arguments) {
-  return StringFilter(interpreter, input, arguments);
+Result SafeFilter(Interpreter&, const Value& input, const Arguments&) {
+  return Value::String(ToText(input).SetMarkup(true));
 }
 
 Result EscapeFilter(Interpreter& interpreter, const Value& input, const Arguments&) {
-  const Text text = ToText(input);
+  Text text = ToText(input);
   RETURN_IF_ERROR(interpreter.Reserve(text.size() * 6));
-  return Value::String(EscapeHtml(text));
+  if (!text.markup()) text = EscapeHtml(text);
+  return Value::String(std::move(text.SetMarkup(true)));
 }
 
 Result ToJsonFilter(Interpreter& interpreter, const Value& input, const Arguments& arguments) {
