@@ -1,7 +1,10 @@
 #include "worker/runner/runner.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
-#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <memory>
 #include <string>
 #include <thread>
@@ -112,6 +115,49 @@ TEST_CASE("a step that contradicts the runner's state is refused, and the runner
   unknown.entries = {{77, 1, {}}};
   CHECK(absl::IsInternal(runner->Run(unknown).status()));
   CHECK(runner->Run(FirstStep()).ok());
+}
+
+// A copy of the small checkpoint whose embedding of token `id` is NaN.
+void WritePoisoned(const std::filesystem::path& to, uint32_t id) {
+  const std::filesystem::path from = tests::Fixture("checkpoints/llama_small");
+  std::filesystem::copy_file(from / "config.json", to / "config.json");
+  std::string file = tests::ReadFile(from / "model.safetensors");
+  uint64_t header_size = 0;
+  std::memcpy(&header_size, file.data(), sizeof(header_size));
+  const auto header = nlohmann::json::parse(file.substr(8, header_size));
+  const auto& embedding = header["model.embed_tokens.weight"];
+  const uint64_t row = embedding["shape"][1].get<uint64_t>() * 4;
+  const uint64_t begin = 8 + header_size + embedding["data_offsets"][0].get<uint64_t>() + id * row;
+  std::fill_n(file.begin() + begin, row, '\xff');
+  std::ofstream(to / "model.safetensors", std::ios::binary) << file;
+}
+
+TEST_CASE("logits that are not numbers fail their request alone") {
+  tests::TempDir folder;
+  WritePoisoned(folder.path(), 99);
+  auto checkpoint = shard_loader::Checkpoint::Open(folder.path());
+  REQUIRE(checkpoint.ok());
+  auto runner = Make(Options(**checkpoint), **checkpoint);
+  REQUIRE(runner->Connect(std::move(MakeLocalComms(1, 1, absl::Seconds(10))[0])).ok());
+
+  StepInput step = FirstStep(1);
+  const StepInput second = FirstStep(2);
+  step.starts.push_back(second.starts[0]);
+  step.starts[1].token_ids = {5, 99, 7};
+  step.entries.push_back({2, 3, {1}});
+  const auto output = runner->Run(step);
+  REQUIRE(output.ok());
+  REQUIRE(output->results.size() == 2);
+  CHECK(output->results[1].finish == Finish::kFailed);
+  CHECK(output->results[1].tokens.empty());
+  CHECK_THAT(output->results[1].error, Catch::Contains("not finite"));
+  CHECK(output->results[0].finish == Finish::kRunning);
+
+  auto healthy = MakeConnected();
+  const auto alone = healthy->Run(FirstStep(1));
+  REQUIRE(alone.ok());
+  CHECK(alone->results[0].tokens[0].id == output->results[0].tokens[0].id);
+  CHECK(alone->results[0].tokens[0].logprob == output->results[0].tokens[0].logprob);
 }
 
 TEST_CASE("memory and bytes read are those of the plan") {
