@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <filesystem>
 #include <iostream>
 #include <optional>
 #include <string>
@@ -21,6 +22,7 @@
 #include "absl/strings/str_cat.h"
 #include "proto/rpc/session_auth.h"
 #include "proto/rpc/version.h"
+#include "worker/app/pair_check.h"
 #include "worker/app/self_check.h"
 #include "worker/app/serve.h"
 
@@ -42,6 +44,8 @@ struct Flags {
   std::string comm = "auto";
   std::string log_level = "info";
   bool self_check = false;
+  int pairs = 0;
+  int pairs = 0;  // ranks of the check; 0: none
   tessera::worker::RunnerRankOptions rank;
 };
 
@@ -70,6 +74,9 @@ void AddFlags(CLI::App& app, Flags& flags) {
       ->capture_default_str()
       ->check(CLI::IsMember({"debug", "info", "warning", "error"}));
   app.add_flag("--self-check", flags.self_check, "Print as JSON what this machine offers, and end");
+  app.add_option("--pairs", flags.pairs,
+                 "With --self-check: also let so many ranks exchange data, every pair of them")
+      ->check(CLI::Range(2, 64));
   // Between tessera-server and the workers that it starts.
   app.add_flag("--once", flags.once, "End with the first session");
   const std::string internal = "";
@@ -126,6 +133,23 @@ int Launch(char** arguments) {
   return 127;
 }
 
+int SelfCheck(const Flags& flags) {
+  tessera::worker::PairCheckOptions pairs{
+      .num_ranks = flags.pairs,
+      .program = std::filesystem::read_symlink("/proc/self/exe").string(),
+      .backend_dir = flags.rank.backend_dir};
+  // With --comm mpi this process is one of the ranks that the check itself has started.
+  if (std::optional<int> rank = MpiRank(flags.comm)) {
+    nlohmann::json report = tessera::worker::CheckMpiPairs(*rank, pairs);
+    if (*rank == 0) std::cout << report.dump() << "\n";
+    return 0;
+  }
+  nlohmann::json report = tessera::worker::SelfCheckJson(flags.rank);
+  if (flags.pairs > 0) report["pairs"] = tessera::worker::CheckPairs(pairs);
+  std::cout << report.dump(2) << "\n";
+  return 0;
+}
+
 int Run(const Flags& flags) {
   std::optional<int> mpi_rank = MpiRank(flags.comm);
   SetUpLog(flags, mpi_rank);
@@ -164,7 +188,5 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
-  if (!flags.self_check) return Run(flags);
-  std::cout << tessera::worker::SelfCheckJson(flags.rank).dump(2) << "\n";
-  return 0;
+  return flags.self_check ? SelfCheck(flags) : Run(flags);
 }
