@@ -44,7 +44,6 @@ struct Flags {
   std::string comm = "auto";
   std::string log_level = "info";
   bool self_check = false;
-  int pairs = 0;
   int pairs = 0;  // ranks of the check; 0: none
   tessera::worker::RunnerRankOptions rank;
 };
