@@ -1,11 +1,14 @@
 #include "tests/integration/session/group_harness.h"
 
+#include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <stdexcept>
 #include <utility>
 
 #include "server/executor/group_executor.h"
+#include "worker/comm/factory.h"
 
 namespace tessera::tests {
 namespace {
@@ -147,6 +150,17 @@ const shard_loader::Checkpoint& DemoCheckpoint() {
     return opened->release();
   }();
   return *checkpoint;
+}
+
+void NeedComm(const std::string& comm) {
+  std::vector<std::string> comms =
+      worker::AvailableComms(Program("tessera-worker").parent_path().string());
+  if (std::find(comms.begin(), comms.end(), comm) == comms.end()) {
+    SkipTest("this build has no communicator " + comm);
+  }
+  if (comm == "mpi" && std::system("command -v mpirun > /dev/null") != 0) {
+    SkipTest("mpirun is missing");
+  }
 }
 
 std::vector<int> ChildProcesses() {

@@ -85,6 +85,9 @@ std::vector<GoldenCase> DemoGolden();
 
 const shard_loader::Checkpoint& DemoCheckpoint();
 
+// Skips the test where this build or this machine lacks the communicator.
+void NeedComm(const std::string& comm);
+
 // Children of this process that are still there, zombies too.
 std::vector<int> ChildProcesses();
 
