@@ -19,7 +19,7 @@ std::vector<v1::GenerateRequest> MixedRequests(int count) {
   for (int i = 0; i < count; ++i) {
     std::vector<uint32_t> prompt(1 + random() % 150);
     for (uint32_t& id : prompt) id = 4 + random() % 2000;
-    v1::GenerateRequest request = Greedy(prompt, 1 + random() % 40);
+    v1::GenerateRequest request = Greedy(prompt, 1 + random() % 60);
     request.mutable_sampling()->set_temperature(i % 3 == 0 ? 0.0f : 0.8f);
     request.mutable_sampling()->set_seed(i);
     if (i % 4 == 1) request.mutable_sampling()->set_top_k(20);
@@ -63,7 +63,8 @@ TEST_CASE("64 concurrent streams equal their lone runs, tokens and logprobs bit 
 }
 
 TEST_CASE("so they do in the stored dtype with small steps and a cache that forces preemptions") {
-  CHECK(CompareWithLoneRuns({"--max-num-batched-tokens", "64", "--num-kv-blocks", "80"}) > 0);
+  CHECK(CompareWithLoneRuns({"--max-num-batched-tokens", "64", "--num-kv-blocks", "24",
+                             "--max-model-len", "256"}) > 0);
 }
 
 // A stream whose first delta has come.
