@@ -89,7 +89,7 @@ TEST_CASE("white space around tags follows trim_blocks, lstrip_blocks and the si
   CHECK(Text("a\n  {% if true %}\nb\n  {% endif %}\nc\n") == "a\nb\nc");
   CHECK(Text("a  {%- if true -%}  b  {%- endif %} c") == "ab c");
   CHECK(Text("  {%+ if true %}x{% endif +%}\ny") == "  x\ny");
-  CHECK(Text("  {{ 1 }}\n  {# gone #}\n{{- 2 }}") == "  12");
+  CHECK(Text("  {{ 1 }}\n  {# gone #}\n{{- 2 }}") == "  1\n2");
   CHECK(Text("{% raw %}{{ x }}{% endraw %}") == "{{ x }}");
 }
 

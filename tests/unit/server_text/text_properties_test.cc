@@ -39,9 +39,8 @@ using Matches = std::vector<std::pair<size_t, size_t>>;
 TEST_CASE("hand-written matching of the well-known patterns finds what Oniguruma finds") {
   std::vector<std::string> patterns = {
       R"(\p{N}{1,3})",
-      R"(\w+|[^\w\s]+)",
-      R"( {2,})",
-      "[一-龥぀-ゟ゠-ヿ]+",
+
+      R"( {2,})", "[一-龥぀-ゟ゠-ヿ]+",
       R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)",
       R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+)"};
   for (const char* name : {"gpt-2", "llama3", "qwen2", "gpt-4o"}) {
@@ -81,7 +80,7 @@ TEST_CASE("classes agree with Oniguruma on every character") {
 
 TEST_CASE("patterns of another shape are left to Oniguruma") {
   for (const char* pattern : {"(a+)+$", "a|", "a*", "(?<=a)b", "a+?", "[[:alpha:]]+", "\\p{Han}+",
-                              "(ab)+", "^a", ".", "a{2}+", "(?i:ss)"}) {
+                              "(ab)+", "^a", ".", "a{2}+", "(?i:ss)", R"(\w+|[^\w\s]+)"}) {
     INFO(pattern);
     CHECK_FALSE(ClassPattern::Parse(pattern).has_value());
   }
@@ -111,10 +110,11 @@ TEST_CASE("merging short, long and very long rows gives what the definition give
   for (int round = 0; round < 60; ++round) {
     // Random merges over an alphabet of two or three, results numbered upwards.
     MergeTable merges(64);
-    const uint32_t alphabet = 2 + random() % 2;
+    const auto alphabet = static_cast<uint32_t>(2 + random() % 2);
     uint32_t next = alphabet;
     for (uint32_t rank = 0; rank < 40; ++rank) {
-      const uint32_t left = random() % next, right = random() % next;
+      const auto left = static_cast<uint32_t>(random() % next);
+      const auto right = static_cast<uint32_t>(random() % next);
       if (merges.Find(left, right).rank == MergeTable::kNoRank)
         merges.Insert(left, right, {rank, next++});
     }
@@ -123,7 +123,8 @@ TEST_CASE("merging short, long and very long rows gives what the definition give
       if (size > 1000 && round % 10 != 0) continue;
       std::vector<BpeSymbol> row;
       const bool uniform = random() % 4 == 0;
-      for (size_t i = 0; i < size; ++i) row.push_back({uniform ? 0 : random() % alphabet, 1});
+      for (size_t i = 0; i < size; ++i)
+        row.push_back({uniform ? 0 : static_cast<uint32_t>(random() % alphabet), 1});
       std::vector<BpeSymbol> expected = row;
       MergeNaively(merges, &expected);
       MergeSymbols(merges, &row);
@@ -163,7 +164,7 @@ TEST_CASE("at every prefix of random ids a stream and its end equal the whole de
       std::vector<uint32_t> ids(random() % 24);
       // Low ids are bytes and control tokens, which are the ones that matter here.
       for (uint32_t& id : ids) {
-        id = random() % (random() % 2 == 0 ? 200 : (*tokenizer)->size() + 3);
+        id = static_cast<uint32_t>(random() % (random() % 2 == 0 ? 200 : (*tokenizer)->size() + 3));
       }
       const bool skip = random() % 2 == 0;
       for (size_t size = 0; size <= ids.size(); ++size) {
