@@ -98,7 +98,9 @@ Event Group::WaitLost() {
 
 std::vector<uint32_t> Group::Complete(uint64_t epoch, const std::vector<uint32_t>& prompt,
                                       uint32_t max_tokens) {
-  server::Step step{.step = next_step_++};
+  if (epoch_ != epoch) ended_.clear();
+  epoch_ = epoch;
+  server::Step step{.step = next_step_++, .ends = std::exchange(ended_, {})};
   server::SequenceStart& start = step.starts.emplace_back();
   start.sequence = next_sequence_++;
   start.token_ids = prompt;
@@ -128,6 +130,7 @@ std::vector<uint32_t> Group::Complete(uint64_t epoch, const std::vector<uint32_t
       for (const server::Token& token : result.tokens) output.push_back(token.id);
       running |= result.finish == server::Finish::kRunning;
     }
+    if (!running) ended_.push_back(entry.sequence);
     if (!running) return output;
     step = {.step = next_step_++};
     step.entries.push_back({.sequence = entry.sequence, .num_tokens = 1});

@@ -74,6 +74,8 @@ class Group {
   std::unique_ptr<server::Executor> executor_;
   uint64_t next_sequence_ = 1;
   uint64_t next_step_ = 1;
+  uint64_t epoch_ = 0;
+  std::vector<uint64_t> ended_;  // sequences of `epoch_` that the workers still know
 };
 
 struct GoldenCase {
