@@ -7,6 +7,7 @@ import re
 import select
 import signal
 import tempfile
+import termios
 import time
 import unittest
 
@@ -184,6 +185,13 @@ class Terminal:
                 raise AssertionError(f"ended without {text!r}: {self.seen!r}")
         self.read_to = at + len(text)
 
+    def wait_for_prompt(self):
+        """As wait_for, and until the line editor has the terminal."""
+        self.wait_for("> ")
+        deadline = time.monotonic() + HANG_LIMIT
+        while termios.tcgetattr(self.fd)[3] & termios.ICANON:
+            assert time.monotonic() < deadline, self.seen
+
     def wait_for_end(self):
         deadline = time.monotonic() + HANG_LIMIT
         while self._read(deadline):
@@ -200,7 +208,7 @@ class Conversation(unittest.TestCase):
 
     def open(self, *arguments):
         terminal = Terminal("chat", *arguments, home=self.home.name)
-        terminal.wait_for("> ")
+        terminal.wait_for_prompt()
         return terminal
 
     def test_it_remembers_what_was_said(self):
@@ -210,34 +218,34 @@ class Conversation(unittest.TestCase):
         chat.type("What is my name?\r")
         chat.wait_for("\r\n")
         chat.wait_for("Anna")
-        chat.wait_for("> ")
+        chat.wait_for_prompt()
         chat.type("\x04")
         self.assertEqual(chat.wait_for_end(), 0)
 
     def test_ctrl_c_stops_the_answer_and_not_the_program(self):
+        self.wait_until_running(lambda requests: requests == 0)  # of other tests
         chat = self.open("--ignore-eos", "--max-tokens", "900")
         chat.type("Tell me a story.\r")
-        chat.wait_for("\n")
-        chat.wait_for(" ")
+        self.wait_until_running(lambda requests: requests > 0)
         chat.type("\x03")
         chat.wait_for("[stopped]")
-        chat.wait_for("> ")
+        chat.wait_for_prompt()
         chat.type("half a line\x03")
-        chat.wait_for("> ")
+        chat.wait_for_prompt()
         chat.type("/exit\r")
         self.assertEqual(chat.wait_for_end(), 0)
-        self.wait_until_nothing_runs()
+        self.wait_until_running(lambda requests: requests == 0)
 
-    def wait_until_nothing_runs(self):
+    def wait_until_running(self, enough):
         deadline = time.monotonic() + HANG_LIMIT
-        while json.loads(tessera("status", "--json")[1])["engine"]["running"] > 0:
+        while not enough(json.loads(tessera("status", "--json")[1])["engine"]["running"]):
             self.assertLess(time.monotonic(), deadline)
 
     def test_lines_of_an_earlier_conversation_are_under_the_arrow_keys(self):
         first = self.open()
         first.type("/help\r")
         first.wait_for("/reset")
-        first.wait_for("> ")
+        first.wait_for_prompt()
         first.type("\x04")
         self.assertEqual(first.wait_for_end(), 0)
         history = os.path.join(self.home.name, ".local/state/tessera/history")
@@ -258,6 +266,15 @@ class Conversation(unittest.TestCase):
 
 
 class Serve(unittest.TestCase):
+    def test_on_a_terminal_it_shows_how_the_model_loads_and_ctrl_c_drains(self):
+        with tempfile.TemporaryDirectory() as home:
+            terminal = Terminal("serve", "--grpc-port", "0", "--tp", "2", home=home)
+            terminal.wait_for(" %")
+            terminal.wait_for("ready: demo on ")
+            terminal.wait_for("\n")
+            terminal.type("\x03")
+            self.assertEqual(terminal.wait_for_end(), 0)
+
     def test_an_unknown_path_is_a_clear_error(self):
         code, _, err = run(TESSERA, "serve", "--model", "/nonexistent/model", "--grpc-port", 0)
         self.assertEqual(code, 1)
