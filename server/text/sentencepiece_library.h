@@ -1,5 +1,4 @@
-// The SentencePiece library behind an interface of our own: its header defines names of Abseil's
-// and cannot stand beside Abseil's.
+// The SentencePiece library behind an interface of our own, loaded when a model needs it.
 #ifndef TESSERA_SERVER_TEXT_SENTENCEPIECE_LIBRARY_H_
 #define TESSERA_SERVER_TEXT_SENTENCEPIECE_LIBRARY_H_
 
@@ -9,38 +8,36 @@
 #include <string_view>
 #include <vector>
 
+#include "server/text/sentencepiece_plugin.h"
+
 namespace tessera::server {
 
-// Immutable; thread-safe.
+// Immutable after Load; thread-safe then.
 class SentencePieceLibrary {
  public:
-  struct Piece {
-    uint32_t id;
-    size_t begin, end;  // bytes of the text
-  };
+  using Piece = SentencePieceModel::Piece;
 
-  SentencePieceLibrary();
-  ~SentencePieceLibrary();
-
-  // Empty, or what is wrong with the model.
+  // Empty, or what is wrong: with the model, or with the plugin that reads it.
   std::string Load(std::string_view model);
 
-  int size() const;
-  const std::string& Text(int id) const;
-  bool IsControl(int id) const;
-  bool IsUnknown(int id) const;
-  bool IsByte(int id) const;
+  int size() const { return facts_.size; }
+  const std::string& Text(int id) const { return model_->Text(id); }
+  bool IsControl(int id) const { return Is(id, SentencePieceModel::Kind::kControl); }
+  bool IsUnknown(int id) const { return Is(id, SentencePieceModel::Kind::kUnknown); }
+  bool IsByte(int id) const { return Is(id, SentencePieceModel::Kind::kByte); }
   // Below 0: the model has none.
-  int bos_id() const;
-  int eos_id() const;
-  int unk_id() const;
-  int pad_id() const;
+  int bos_id() const { return facts_.bos_id; }
+  int eos_id() const { return facts_.eos_id; }
+  int unk_id() const { return facts_.unk_id; }
+  int pad_id() const { return facts_.pad_id; }
 
-  std::vector<Piece> Encode(std::string_view text) const;
+  std::vector<Piece> Encode(std::string_view text) const { return model_->Encode(text); }
 
  private:
-  struct Processor;
-  std::unique_ptr<Processor> processor_;
+  bool Is(int id, SentencePieceModel::Kind kind) const { return model_->KindOf(id) == kind; }
+
+  std::unique_ptr<SentencePieceModel> model_;
+  SentencePieceModel::Facts facts_;
 };
 
 }  // namespace tessera::server
