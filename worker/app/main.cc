@@ -1,10 +1,5 @@
 // tessera-worker: holds one rank of a model and runs steps for a frontend.
-#include <errno.h>
-#include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <array>
@@ -22,6 +17,7 @@
 #include "absl/strings/str_cat.h"
 #include "proto/rpc/session_auth.h"
 #include "proto/rpc/version.h"
+#include "worker/app/launcher.h"
 #include "worker/app/pair_check.h"
 #include "worker/app/self_check.h"
 #include "worker/app/serve.h"
@@ -123,15 +119,6 @@ absl::StatusOr<std::string> ReadSecret(const Flags& flags) {
   return absl::FailedPreconditionError("--secret-fd: the server has sent no secret");
 }
 
-// `--launch PROGRAM ARGUMENTS...`: becomes the program, which then gets SIGTERM when the process
-// that started it ends. For mpirun, which does not watch its parent.
-int Launch(char** arguments) {
-  prctl(PR_SET_PDEATHSIG, SIGTERM);
-  execvp(arguments[0], arguments);
-  fprintf(stderr, "error: cannot start %s: %s\n", arguments[0], strerror(errno));
-  return 127;
-}
-
 int SelfCheck(const Flags& flags) {
   tessera::worker::PairCheckOptions pairs{
       .num_ranks = flags.pairs,
@@ -178,7 +165,11 @@ int Run(const Flags& flags) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc > 2 && std::string(argv[1]) == "--launch") return Launch(argv + 2);
+  // `--launch FD FOLDER PROGRAM ARGUMENTS...`, from a server that runs mpirun.
+  if (int fd = 0; argc > 4 && std::string(argv[1]) == "--launch" &&
+                  absl::SimpleAtoi(std::string(argv[2]), &fd)) {
+    return tessera::worker::Launch({.parent_fd = fd, .folder = argv[3]}, argv + 4);
+  }
   CLI::App app("Holds one rank of a model and runs steps for a tessera-server.", "tessera-worker");
   Flags flags;
   AddFlags(app, flags);
