@@ -130,7 +130,7 @@ TEST_CASE(
     "a remote worker that is stopped is lost by its silence, and taken back when it goes on") {
   TempDir dir;
   std::string address = "unix:" + (dir.path() / "w").string();
-  Process worker(Program("tessera-worker"), {"--listen", address});
+  Process worker(Program("tessera-worker"), {"--listen", address, "--threads", "1"});
   REQUIRE(worker.WaitForLine("listening on"));
   server::GroupOptions options = DemoGroup(1, 1, "");
   options.workers = {address};
@@ -152,8 +152,8 @@ TEST_CASE(
 TEST_CASE("a remote worker that ends is lost, and taken back when it is started again") {
   TempDir dir;
   std::string address = "unix:" + (dir.path() / "w").string();
-  auto worker = std::make_unique<Process>(Program("tessera-worker"),
-                                          std::vector<std::string>{"--listen", address});
+  auto worker = std::make_unique<Process>(
+      Program("tessera-worker"), std::vector<std::string>{"--listen", address, "--threads", "1"});
   REQUIRE(worker->WaitForLine("listening on"));
   server::GroupOptions options = DemoGroup(1, 1, "");
   options.workers = {address};
@@ -162,8 +162,8 @@ TEST_CASE("a remote worker that ends is lost, and taken back when it is started 
   worker->Signal(SIGKILL);
   auto lost = group.WaitLost();
   CHECK(Names(lost.why, "rank 0"));
-  worker = std::make_unique<Process>(Program("tessera-worker"),
-                                     std::vector<std::string>{"--listen", address});
+  worker = std::make_unique<Process>(
+      Program("tessera-worker"), std::vector<std::string>{"--listen", address, "--threads", "1"});
   CHECK(group.WaitReady() > first);
 }
 

@@ -63,6 +63,7 @@ server::GroupOptions DemoGroup(int tp, int pp, const std::string& runtime_dir) {
   options.dtype = "f32";
   options.worker_program = Program("tessera-worker").string();
   options.runtime_dir = runtime_dir;
+  options.threads = tp * pp;  // one each: tests share the machine
   options.max_num_seqs = 4;
   options.max_num_batched_tokens = 64;
   options.num_kv_blocks = 64;

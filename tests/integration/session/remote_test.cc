@@ -33,7 +33,7 @@ class TcpWorker {
  public:
   explicit TcpWorker(const std::string& secret_file)
       : process_(Program("tessera-worker"),
-                 {"--listen", "127.0.0.1:0", "--secret-file", secret_file}) {
+                 {"--listen", "127.0.0.1:0", "--threads", "1", "--secret-file", secret_file}) {
     std::string line = process_.WaitForLine("listening on ").value();
     address_ = line.substr(line.find("listening on ") + 13);
   }
