@@ -27,7 +27,6 @@ class Detokenizer {
   std::string Finish();
 
  private:
-  const Tokenizer* tokenizer_;
   bool skip_special_;
   std::unique_ptr<DecodeStream> stream_;
 };

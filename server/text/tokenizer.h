@@ -20,7 +20,11 @@
 namespace tessera::server {
 
 class TokenDecoder;
-struct ByteRange;
+
+// Bytes [begin, end) of a text.
+struct ByteRange {
+  size_t begin, end;
+};
 
 // A token with the bytes of the input text that it stands for: [begin, end). Tokens that the
 // post-processor adds have begin == end.
@@ -89,26 +93,25 @@ class Tokenizer {
 
  protected:
   struct EncodeRequest {
-    std::string_view text;  // valid UTF-8
+    std::string_view text;  // valid UTF-8, below 2 GiB
     bool add_special_tokens;
     absl::Span<const ByteRange> plain;  // where control tokens are not looked for
-    bool with_offsets;                  // else begin and end may be anything
+    bool with_offsets;
   };
-  virtual absl::StatusOr<std::vector<TokenPiece>> EncodeText(
-      const EncodeRequest& request) const = 0;
+  struct EncodedText {
+    std::vector<uint32_t> ids;
+    std::vector<ByteRange> ranges;  // as many as ids, or none where no offsets were asked for
+  };
+  virtual absl::StatusOr<EncodedText> EncodeText(const EncodeRequest& request) const = 0;
 
   void set_special_tokens(SpecialTokens tokens) { special_tokens_ = std::move(tokens); }
 
  private:
+  absl::StatusOr<EncodedText> CheckAndEncode(const EncodeRequest& request) const;
   std::optional<uint32_t> IdOf(const std::string& piece) const {
     return piece.empty() ? std::nullopt : TokenId(piece);
   }
   SpecialTokens special_tokens_;
-};
-
-// Bytes [begin, end) of a text.
-struct ByteRange {
-  size_t begin, end;
 };
 
 }  // namespace tessera::server

@@ -49,7 +49,8 @@ class Communicator {
   virtual void Abort(absl::Status why) = 0;
 };
 
-// What a Send may leave on its way without waiting, per pair of ranks: sampled ids of a step fit.
+// What a Send may leave on its way without waiting, per pair of ranks, each message counted with 16
+// bytes more: the sampled ids of a step fit.
 inline constexpr size_t kEagerBytes = 16 << 10;
 
 }  // namespace tessera::worker

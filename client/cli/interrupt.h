@@ -1,0 +1,35 @@
+// Ctrl-C while something runs.
+#ifndef TESSERA_CLIENT_CLI_INTERRUPT_H_
+#define TESSERA_CLIENT_CLI_INTERRUPT_H_
+
+#include <signal.h>
+
+#include <functional>
+#include <thread>
+
+namespace tessera::client {
+
+// While one lives, SIGINT does not end the process: `action` runs on a thread of its own, and
+// blocking calls of the thread that got the signal end with EINTR. One at a time in a process.
+class Interrupt {
+ public:
+  explicit Interrupt(std::function<void()> action);
+  // Waits for a running action, and puts the old behaviour back.
+  ~Interrupt();
+  Interrupt(const Interrupt&) = delete;
+  Interrupt& operator=(const Interrupt&) = delete;
+
+  bool happened() const;
+
+ private:
+  void Watch();
+
+  const std::function<void()> action_;
+  int pipe_[2] = {-1, -1};  // the handler writes, thread_ reads
+  struct sigaction old_;
+  std::thread thread_;
+};
+
+}  // namespace tessera::client
+
+#endif  // TESSERA_CLIENT_CLI_INTERRUPT_H_

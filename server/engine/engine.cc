@@ -1,0 +1,200 @@
+#include "server/engine/engine.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "proto/rpc/status.h"
+
+namespace tessera::server {
+namespace {
+
+// A wait has an end even where no deadline is set: nothing depends on it but this promise.
+constexpr absl::Duration kLongestWait = absl::Seconds(60);
+
+std::chrono::steady_clock::time_point ToSteady(absl::Time deadline) {
+  absl::Duration rest = std::clamp(deadline - absl::Now(), absl::ZeroDuration(), kLongestWait);
+  return std::chrono::steady_clock::now() + absl::ToChronoMicroseconds(rest);
+}
+
+}  // namespace
+
+Engine::Engine(const EngineOptions& options, const Tokenizer& tokenizer, Executor& executor,
+               Counters& counters, std::function<void(const EngineCondition&)> on_condition)
+    : options_(options),
+      executor_(executor),
+      counters_(counters),
+      on_condition_(std::move(on_condition)),
+      core_(options,
+            {.tokenizer = &tokenizer,
+             .executor = &executor,
+             .counters = &counters,
+             .on_end =
+                 [this](const Request& request) {
+                   MutexLock lock(mutex_);
+                   keys_.erase(request.id);
+                   if (keys_.empty()) live_changed_.NotifyAll();
+                 },
+             .on_drained =
+                 [this](uint64_t key) { Post([key](EngineCore& core) { core.Drained(key); }); }}),
+      thread_([this] { Run(); }) {}
+
+Engine::~Engine() {
+  {
+    MutexLock lock(mutex_);
+    stop_ = true;
+    inbox_changed_.NotifyAll();
+  }
+  thread_.join();
+  core_.CancelAll(absl::CancelledError("the server is ending"));
+}
+
+void Engine::Start() { executor_.Start(this); }
+
+absl::Status Engine::Submit(Request request, std::shared_ptr<ResponseStream> stream) {
+  MutexLock lock(mutex_);
+  absl::Status status;
+  if (draining_) {
+    status = absl::UnavailableError("the server is draining and takes no new requests");
+  } else if (condition_.state == EngineState::kFailed) {
+    return absl::UnavailableError(absl::StrCat("the model cannot be served: ", condition_.why));
+  } else if (keys_.count(request.id) > 0) {
+    return absl::AlreadyExistsError(absl::StrCat(
+        "request_id '", request.id, "' is in use by a request that has not ended; choose another"));
+  } else if (num_queued_ + num_on_the_way_ >= options_.max_queue) {
+    status = absl::ResourceExhaustedError(
+        absl::StrCat("the queue is full: ", options_.max_queue,
+                     " requests (--max-queue) wait for their first step; try again later"));
+  }
+  if (!status.ok()) {
+    rpc::SetRetryDelay(status, options_.retry_delay);
+    return status;
+  }
+  uint64_t key = next_key_++;
+  keys_[request.id] = key;
+  ++num_on_the_way_;
+  PostLocked([key, request = std::move(request), stream = std::move(stream)](EngineCore& core) {
+    core.Submit(key, request, stream);
+  });
+  return absl::OkStatus();
+}
+
+void Engine::Cancel(const std::string& request_id) {
+  MutexLock lock(mutex_);
+  auto it = keys_.find(request_id);
+  if (it == keys_.end()) return;
+  PostLocked([key = it->second](EngineCore& core) {
+    core.Cancel(key, absl::CancelledError("the client has left"));
+  });
+}
+
+void Engine::BeginDrain() {
+  MutexLock lock(mutex_);
+  if (draining_) return;
+  draining_ = true;
+  PostLocked([this](EngineCore&) { SetCondition(EngineState::kDraining, ""); });
+}
+
+bool Engine::FinishDrain(absl::Time deadline) {
+  MutexLock lock(mutex_);
+  while (!keys_.empty() && !cut_ && absl::Now() < deadline) {
+    live_changed_.WaitUntil(mutex_, ToSteady(deadline));
+  }
+  if (keys_.empty()) return true;
+  PostLocked([](EngineCore& core) {
+    core.CancelAll(absl::UnavailableError("the server is ending; the time to drain is over"));
+  });
+  // The engine's thread never blocks, so this ends soon.
+  while (!keys_.empty()) live_changed_.Wait(mutex_);
+  return false;
+}
+
+void Engine::CutDrain() {
+  MutexLock lock(mutex_);
+  cut_ = true;
+  live_changed_.NotifyAll();
+}
+
+EngineCondition Engine::condition() const {
+  MutexLock lock(mutex_);
+  return condition_;
+}
+
+size_t Engine::num_live() const {
+  MutexLock lock(mutex_);
+  return keys_.size();
+}
+
+void Engine::SetCondition(EngineState state, const std::string& why) {
+  EngineCondition condition;
+  {
+    MutexLock lock(mutex_);
+    // A drain is not taken back by what the group does meanwhile.
+    if (condition_.state == EngineState::kDraining && state != EngineState::kFailed) return;
+    condition_.state = state;
+    condition_.why = why;
+    condition_.was_ready = condition_.was_ready || state == EngineState::kReady;
+    condition = condition_;
+  }
+  on_condition_(condition);
+}
+
+void Engine::OnReady(uint64_t epoch, const GroupFacts& facts) {
+  Post([this, epoch, facts](EngineCore& core) {
+    core.OnReady(epoch, facts);
+    SetCondition(EngineState::kReady, "");
+  });
+}
+
+void Engine::OnStep(uint64_t epoch, StepResult result) {
+  // shared_ptr: std::function must be copyable; the message alone holds it.
+  auto shared = std::make_shared<StepResult>(std::move(result));
+  Post([epoch, shared](EngineCore& core) { core.OnStep(epoch, std::move(*shared)); });
+}
+
+void Engine::OnLost(uint64_t epoch, const absl::Status& why) {
+  Post([this, epoch, why](EngineCore& core) {
+    core.OnLost(epoch, why);
+    SetCondition(EngineState::kRecovering, std::string(why.message()));
+  });
+}
+
+void Engine::OnFailed(const absl::Status& why) {
+  Post([this, why](EngineCore& core) {
+    core.OnFailed(why);
+    SetCondition(EngineState::kFailed, std::string(why.message()));
+  });
+}
+
+void Engine::Post(Message message) {
+  MutexLock lock(mutex_);
+  PostLocked(std::move(message));
+}
+
+void Engine::PostLocked(Message message) {
+  inbox_.push_back(std::move(message));
+  inbox_changed_.NotifyOne();
+}
+
+std::deque<Engine::Message> Engine::Receive(absl::Time deadline, bool& stop) {
+  MutexLock lock(mutex_);
+  num_queued_ = core_.num_queued();
+  while (inbox_.empty() && !stop_ && absl::Now() < deadline) {
+    inbox_changed_.WaitUntil(mutex_, ToSteady(deadline));
+  }
+  stop = stop_;
+  // What was on the way is counted by the core once these have run.
+  num_queued_ += std::exchange(num_on_the_way_, 0);
+  return std::exchange(inbox_, {});
+}
+
+void Engine::Run() {
+  bool stop = false;
+  while (!stop) {
+    for (Message& message : Receive(core_.NextDeadline(), stop)) message(core_);
+    core_.Tick(absl::Now());
+  }
+}
+
+}  // namespace tessera::server

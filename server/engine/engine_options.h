@@ -1,0 +1,24 @@
+// What an operator may set of the engine.
+#ifndef TESSERA_SERVER_ENGINE_ENGINE_OPTIONS_H_
+#define TESSERA_SERVER_ENGINE_ENGINE_OPTIONS_H_
+
+#include <cstddef>
+
+#include "absl/time/time.h"
+
+namespace tessera::server {
+
+struct EngineOptions {
+  // Requests that wait for their first step; more are refused.
+  size_t max_queue = 1024;
+  // Of an answer that its reader has not taken; then its sequence is paused.
+  size_t max_buffered_bytes = 256 * 1024;
+  // How long a sequence stays paused before it is cancelled.
+  absl::Duration slow_reader_timeout = absl::Seconds(60);
+  // The hint to clients that are refused or lost their group.
+  absl::Duration retry_delay = absl::Seconds(1);
+};
+
+}  // namespace tessera::server
+
+#endif  // TESSERA_SERVER_ENGINE_ENGINE_OPTIONS_H_

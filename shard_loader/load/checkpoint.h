@@ -1,0 +1,89 @@
+// A checkpoint folder, opened and checked before a byte of weights is read.
+#ifndef TESSERA_SHARD_LOADER_LOAD_CHECKPOINT_H_
+#define TESSERA_SHARD_LOADER_LOAD_CHECKPOINT_H_
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "shard_loader/model/decoder_spec.h"
+#include "shard_loader/model/dtype.h"
+#include "shard_loader/model/families.h"
+#include "shard_loader/model/generation_config.h"
+
+namespace tessera::shard_loader {
+
+struct CheckpointFile {
+  std::string name;  // inside the folder
+  uint64_t size = 0;
+};
+
+// A weight of the model and where its bytes lie: row-major, little-endian.
+struct StoredTensor {
+  TensorId id;
+  std::string name;  // in the checkpoint
+  DType dtype = DType::kF32;
+  std::vector<int64_t> shape;
+  int file = 0;         // index into files()
+  uint64_t offset = 0;  // of the first byte in the file
+  uint64_t bytes() const;
+};
+
+// Immutable, thread-safe. Holds no open files.
+class Checkpoint {
+ public:
+  // Reads config.json, generation_config.json and the headers of the weight files in `folder`
+  // (Hugging Face safetensors, single or by index), and checks that every weight of the spec is
+  // there in its shape. NOT_FOUND: no such folder or no config.json in it; a hub name gets a hint.
+  // FAILED_PRECONDITION: weights and configuration disagree. DATA_LOSS: truncated or corrupt.
+  // UNIMPLEMENTED: architecture, dtype or format not supported.
+  static absl::StatusOr<std::unique_ptr<Checkpoint>> Open(const std::filesystem::path& folder);
+
+  const std::filesystem::path& folder() const { return folder_; }
+  const Model& model() const { return model_; }
+  const DecoderSpec& spec() const { return model_.spec; }
+  const GenerationDefaults& generation() const { return generation_; }
+  // Those of config.json and generation_config.json, ascending.
+  const std::vector<int64_t>& stop_token_ids() const { return stop_token_ids_; }
+
+  // What most of the weight bytes are stored in.
+  DType dtype() const { return dtype_; }
+  // Ascending by id: those that ModelTensors(spec()) lists.
+  const std::vector<StoredTensor>& tensors() const { return tensors_; }
+  // Null where the model has no such weight.
+  const StoredTensor* Find(TensorId id) const;
+  const std::vector<CheckpointFile>& files() const { return files_; }
+  // Names of tensors in the files that the model does not use (rotary buffers, a head beside tied
+  // embeddings).
+  const std::vector<std::string>& ignored() const { return ignored_; }
+
+  uint64_t num_parameters() const { return num_parameters_; }
+  // Of the weights that the model uses.
+  uint64_t total_bytes() const { return total_bytes_; }
+  // A hash of config.json, of all headers, of the file sizes and of a few bytes at fixed places of
+  // every file: equal for copies of a checkpoint, different for another training of the same model.
+  const std::string& weights_version() const { return weights_version_; }
+
+ private:
+  friend class CheckpointOpener;
+  Checkpoint() = default;
+
+  std::filesystem::path folder_;
+  Model model_;
+  GenerationDefaults generation_;
+  std::vector<int64_t> stop_token_ids_;
+  DType dtype_ = DType::kF32;
+  std::vector<StoredTensor> tensors_;
+  std::vector<CheckpointFile> files_;
+  std::vector<std::string> ignored_;
+  uint64_t num_parameters_ = 0;
+  uint64_t total_bytes_ = 0;
+  std::string weights_version_;
+};
+
+}  // namespace tessera::shard_loader
+
+#endif  // TESSERA_SHARD_LOADER_LOAD_CHECKPOINT_H_

@@ -1,0 +1,45 @@
+// Reports on a checkpoint and on its plan, for `tessera inspect` and `tessera plan`.
+#ifndef TESSERA_SHARD_LOADER_LOAD_DESCRIBE_H_
+#define TESSERA_SHARD_LOADER_LOAD_DESCRIBE_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include <nlohmann/json.hpp>
+
+#include "absl/status/statusor.h"
+#include "shard_loader/load/checkpoint.h"
+#include "shard_loader/plan/memory.h"
+#include "shard_loader/plan/rank_plan.h"
+
+namespace tessera::shard_loader {
+
+// Family, sizes, dtypes, files, and the name in the checkpoint of every weight.
+nlohmann::json InspectJson(const Checkpoint& checkpoint);
+std::string InspectText(const Checkpoint& checkpoint);
+
+struct PlanRequest {
+  Layout layout;
+  bool memory = false;                // say what every rank takes, and whether it fits
+  std::optional<DType> weight_dtype;  // absent: as stored
+  std::optional<DType> kv_dtype;      // absent: as the weights are held
+  StepLimits limits{2048, 64};
+  int64_t max_model_len = 0;               // 0: the model's context length
+  int64_t num_kv_blocks = 0;               // 0: automatic
+  std::optional<int64_t> available_bytes;  // absent: this host's, within its cgroup
+  bool ranks_share_memory = true;          // false: one host, or device, per rank
+};
+
+// The options of plan/memory.h that a request means for this checkpoint.
+absl::StatusOr<MemoryOptions> ToMemoryOptions(const Checkpoint& checkpoint,
+                                              const PlanRequest& request);
+
+// What every rank will read and hold. A model that does not fit is reported ("fits": false and
+// why), not an error; FAILED_PRECONDITION: impossible degrees.
+absl::StatusOr<nlohmann::json> PlanJson(const Checkpoint& checkpoint, const PlanRequest& request);
+absl::StatusOr<std::string> PlanText(const Checkpoint& checkpoint, const PlanRequest& request);
+
+}  // namespace tessera::shard_loader
+
+#endif  // TESSERA_SHARD_LOADER_LOAD_DESCRIBE_H_

@@ -1,0 +1,29 @@
+// Mistral: Llama with a sliding window on every layer; transformers' MistralConfig.
+#include "shard_loader/model/family.h"
+#include "shard_loader/model/hugging_face.h"
+
+namespace tessera::shard_loader {
+namespace {
+
+void Parse(ConfigReader& config, DecoderSpec& spec) {
+  ReadCommon(config, {.context_length = 131072}, spec);
+  // Absent is not null: null turns the window off, an absent key means the class's default.
+  const bool absent = !config.Contains("sliding_window");
+  const int64_t window =
+      absent ? 4096 : config.Integer("sliding_window", {1, kContextBounds.most}, 0);
+  spec.attention.windows.assign(spec.num_layers, window);
+}
+
+}  // namespace
+
+const Family& MistralFamily() {
+  static const auto& family = *new Family{
+      "mistral",
+      {"MistralForCausalLM"},
+      Parse,
+      LlamaNames,
+      "Mistral 7B, Nemo and their likes: sliding window or none, head_dim, rope scaling as llama"};
+  return family;
+}
+
+}  // namespace tessera::shard_loader

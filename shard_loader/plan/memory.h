@@ -1,0 +1,63 @@
+// How much memory every rank takes, to the byte, before a weight is read; how many KV blocks fit
+// beside it; and a refusal that says what to change. Pure arithmetic: io/host_memory.h measures.
+#ifndef TESSERA_SHARD_LOADER_PLAN_MEMORY_H_
+#define TESSERA_SHARD_LOADER_PLAN_MEMORY_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/types/span.h"
+#include "shard_loader/model/decoder_spec.h"
+#include "shard_loader/model/dtype.h"
+#include "shard_loader/plan/rank_plan.h"
+#include "shard_loader/plan/workspace.h"
+
+namespace tessera::shard_loader {
+
+struct MemoryOptions {
+  DType weight_dtype = DType::kF32;  // as held, not as stored
+  DType kv_dtype = DType::kF32;
+  StepLimits limits{2048, 64};
+  int64_t max_model_len = 0;  // tokens of the longest sequence; 0: the model's context length
+  int64_t num_kv_blocks = 0;  // 0: as many as fit, up to those that max_num_seqs sequences can use
+  int64_t available_bytes = 0;     // of the memory that `ranks_share_memory` speaks of
+  bool ranks_share_memory = true;  // one host for all ranks; else each rank has as much for itself
+};
+
+struct RankMemory {
+  int rank = 0;
+  int64_t weights = 0;       // the packed image
+  int64_t workspace = 0;     // of a step within the limits
+  int64_t process = 0;       // program, stacks, buffers of the transport: kProcessBytes
+  int64_t kv_per_block = 0;  // 16 tokens in all layers of the rank
+  int64_t kv = 0;            // of all blocks
+
+  // What it takes without KV cache.
+  int64_t fixed() const { return weights + workspace + process; }
+  int64_t total() const { return fixed() + kv; }
+};
+
+// An allowance for what a rank's process takes beside the model.
+inline constexpr int64_t kProcessBytes = int64_t{48} << 20;
+
+struct MemoryPlan {
+  std::vector<RankMemory> ranks;
+  int64_t max_model_len = 0;
+  int64_t num_kv_blocks = 0;  // the same on every rank
+  int64_t needed_bytes = 0;   // of one memory with these blocks: the sum, or that of the worst rank
+  int64_t available_bytes = 0;
+  // FAILED_PRECONDITION where it cannot fit: "needs X, has Y; use ...".
+  absl::Status fits;
+};
+
+// `plans`: all ranks of the group, as MakeRankPlans gives them.
+MemoryPlan PlanMemory(const DecoderSpec& spec, absl::Span<const RankPlan> plans,
+                      const MemoryOptions& options);
+
+// "1.50 GiB", "640 B".
+std::string FormatBytes(int64_t bytes);
+
+}  // namespace tessera::shard_loader
+
+#endif  // TESSERA_SHARD_LOADER_PLAN_MEMORY_H_

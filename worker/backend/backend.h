@@ -1,0 +1,66 @@
+// The operations that a decoder is made of. Every implementation fixes, for each output, which
+// operations give it and in which order, whatever the number of rows and threads
+// (worker/README.md, rule 1). Activations are fp32; weights and cache are widened exactly.
+#ifndef TESSERA_WORKER_BACKEND_BACKEND_H_
+#define TESSERA_WORKER_BACKEND_BACKEND_H_
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "shard_loader/model/decoder_spec.h"
+#include "shard_loader/plan/lanes.h"
+#include "worker/backend/ops.h"
+
+namespace tessera::worker {
+
+// How a product is summed: one partial sum for each lane, from zero; neighbouring ones are then
+// added along the tree, left plus right, up to the roots. Immutable after it is made.
+struct SumOrder {
+  std::vector<SumLane> lanes;
+  int num_roots = 0;
+
+  // All columns in one sum, one root.
+  static SumOrder Whole(int64_t columns);
+  // The lanes that a rank owns, up to their maximal subtrees. A unit of the tree is `unit_columns`
+  // columns.
+  static SumOrder Lanes(const shard_loader::LaneTree& tree, shard_loader::Range owned,
+                        int64_t unit_columns);
+};
+
+// Thread-compatible: one call at a time, on a thread pool of its own.
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  // output[i] = row ids[i] of the packed `table`: a copy. ids: [count], each below table.rows.
+  virtual void EmbedRows(const PackedMatrix& table, const int64_t* ids, int64_t count,
+                         float* output) = 0;
+  // output = weight * (input / sqrt(mean(input^2) + epsilon)), row by row.
+  virtual void RmsNorm(const NormArgs& args) = 0;
+  // output[root][r][n] = sum over the root's columns of input[r][k] * weights[n][k], plus bias[n].
+  virtual void Product(const ProductArgs& args) = 0;
+  // Rotates the halves of every head by the row's angles, then writes keys and values, narrowed to
+  // the cache's dtype, at the rows' positions.
+  virtual void RopeAndStore(const RowTable& rows, const RopeArgs& args, const KvLayer& cache) = 0;
+  // Softmax attention over the keys in the cache, in tiles of 256 positions from 0, each reduced
+  // alone and merged in ascending order. Keys that a row does not see are not touched.
+  virtual void Attend(const RowTable& rows, const AttentionArgs& args, const KvLayer& cache) = 0;
+  // gate = activation(gate) * up, element by element. gate, up: [size].
+  virtual void GatedActivation(shard_loader::Activation activation, int64_t size, const float* up,
+                               float* gate) = 0;
+  // residual += sum + bias (or sum alone), row by row. bias: [size], or null.
+  virtual void AddToResidual(const float* sum, const float* bias, int64_t num_rows, int64_t size,
+                             float* residual) = 0;
+  // exp(input - maximum of its block), and the blocks' maxima and sums.
+  virtual void SoftmaxBlocks(const SoftmaxBlocksArgs& args) = 0;
+};
+
+// `kernel_set` as ResolveKernelSet gave it; errors are the same. `threads` counts the caller.
+absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(absl::string_view kernel_set, int threads);
+
+}  // namespace tessera::worker
+
+#endif  // TESSERA_WORKER_BACKEND_BACKEND_H_

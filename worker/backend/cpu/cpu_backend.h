@@ -1,0 +1,18 @@
+// A backend over the kernels of one instruction set and a pool of threads.
+#ifndef TESSERA_WORKER_BACKEND_CPU_CPU_BACKEND_H_
+#define TESSERA_WORKER_BACKEND_CPU_CPU_BACKEND_H_
+
+#include <memory>
+
+#include "worker/backend/backend.h"
+#include "worker/backend/cpu/kernels.h"
+
+namespace tessera::worker {
+
+// Threads split outputs: rows, tiles, heads or blocks. `kernels` is one of the constants of
+// kernels.h, and this machine must run it.
+std::unique_ptr<Backend> MakeCpuBackend(const CpuKernels& kernels, int threads);
+
+}  // namespace tessera::worker
+
+#endif  // TESSERA_WORKER_BACKEND_CPU_CPU_BACKEND_H_

@@ -1,0 +1,40 @@
+// The kernels of one instruction set. There is one source for each kernel (*_kernels.inc), written
+// over a vector of 16 floats; every instruction set compiles it over its own vector (vec_*.inc),
+// inside an anonymous namespace, so that no function compiled for one set can be linked into
+// another. All sets give equal bits.
+#ifndef TESSERA_WORKER_BACKEND_CPU_KERNELS_H_
+#define TESSERA_WORKER_BACKEND_CPU_KERNELS_H_
+
+#include <cstdint>
+
+#include "worker/backend/ops.h"
+
+namespace tessera::worker {
+
+// Outputs [begin, end) of some dimension.
+struct Slice {
+  int64_t begin = 0;
+  int64_t end = 0;
+};
+
+struct CpuKernels {
+  const char* name;
+  void (*product)(const ProductArgs& args, Slice rows, Slice tiles);
+  void (*rms_norm)(const NormArgs& args, Slice rows);
+  void (*rope_and_store)(const RowTable& rows, const RopeArgs& args, const KvLayer& cache,
+                         int64_t row);
+  void (*attend)(const RowTable& rows, const AttentionArgs& args, const KvLayer& cache, int64_t row,
+                 int64_t head);
+  void (*gated_activation)(shard_loader::Activation activation, Slice elements, const float* up,
+                           float* gate);
+  void (*add_to_residual)(const float* sum, const float* bias, int64_t size, float* residual);
+  void (*softmax_block)(const SoftmaxBlocksArgs& args, int64_t block);
+};
+
+extern const CpuKernels kGenericKernels;
+extern const CpuKernels kAvx2Kernels;
+extern const CpuKernels kAvx512Kernels;
+
+}  // namespace tessera::worker
+
+#endif  // TESSERA_WORKER_BACKEND_CPU_KERNELS_H_

@@ -1,0 +1,30 @@
+// The kernels compiled for AVX-512 (F, BW, VL, DQ).
+#include <immintrin.h>
+
+#include <cstdint>
+
+#include "shard_loader/plan/workspace.h"
+#include "worker/backend/cpu/kernels.h"
+#include "worker/tensor/convert.h"
+
+namespace tessera::worker {
+namespace {
+
+using shard_loader::DType;
+using shard_loader::kKvBlockTokens;
+
+// Each block over those above it.
+#include "worker/backend/cpu/vec_avx512.inc"
+
+#include "worker/backend/cpu/math.inc"
+
+#include "worker/backend/cpu/attention.inc"
+#include "worker/backend/cpu/elementwise.inc"
+#include "worker/backend/cpu/product.inc"
+
+}  // namespace
+
+const CpuKernels kAvx512Kernels = {"avx512", &Product,         &RmsNorm,       &RopeAndStore,
+                                   &Attend,  &GatedActivation, &AddToResidual, &SoftmaxBlock};
+
+}  // namespace tessera::worker

@@ -1,0 +1,49 @@
+// Waiting for a moment without sleeping.
+#ifndef TESSERA_WORKER_COMM_SPIN_H_
+#define TESSERA_WORKER_COMM_SPIN_H_
+
+#include <sched.h>
+
+namespace tessera::worker {
+
+// A partner that runs on another core answers within microseconds, a sleep costs tens of them; but
+// where ranks share cores, turning in a loop takes the core from the partner. So: a short loop,
+// only where every rank can have a core of its own, then a few yields. Immutable, thread-safe.
+class Spin {
+ public:
+  explicit Spin(int ranks) {
+    cpu_set_t cpus;
+    const bool known = sched_getaffinity(0, sizeof(cpus), &cpus) == 0;
+    loops_ = known && CPU_COUNT(&cpus) >= ranks ? kLoops : 0;
+  }
+
+  // True as soon as `happened()` is; false when it is time to sleep.
+  template <typename Predicate>
+  bool Until(Predicate happened) const {
+    for (int i = 0; i < loops_; ++i) {
+      if (happened()) return true;
+      Relax();
+    }
+    for (int i = 0; i < kYields; ++i) {
+      if (happened()) return true;
+      sched_yield();
+    }
+    return happened();
+  }
+
+ private:
+  static constexpr int kLoops = 500;  // 10 to 30 microseconds
+  static constexpr int kYields = 8;
+
+  static void Relax() {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+  }
+
+  int loops_ = 0;
+};
+
+}  // namespace tessera::worker
+
+#endif  // TESSERA_WORKER_COMM_SPIN_H_

@@ -1,0 +1,29 @@
+#include "worker/model/kv_cache.h"
+
+#include <algorithm>
+
+#include "shard_loader/plan/workspace.h"
+#include "shard_loader/status_macros.h"
+
+namespace tessera::worker {
+
+absl::StatusOr<KvCache> KvCache::Create(const shard_loader::DecoderSpec& spec,
+                                        const shard_loader::RankPlan& plan,
+                                        shard_loader::DType dtype, int64_t num_blocks) {
+  KvCache cache;
+  const int64_t bytes = shard_loader::KvBytesPerBlock(spec, plan, dtype) * num_blocks;
+  ASSIGN_OR_RETURN(cache.buffer_, Buffer::Allocate(bytes, "the KV cache"));
+  cache.first_layer_ = {cache.buffer_.data(), dtype, plan.kv_heads.size(),
+                        spec.attention.head_size};
+  cache.layer_bytes_ = bytes / std::max<int64_t>(1, plan.layers.size());
+  cache.num_blocks_ = num_blocks;
+  return cache;
+}
+
+KvLayer KvCache::layer(int64_t index) {
+  KvLayer layer = first_layer_;
+  layer.data = buffer_.data() + index * layer_bytes_;
+  return layer;
+}
+
+}  // namespace tessera::worker

@@ -1,0 +1,39 @@
+// A rank's paged KV cache: for each of its layers, blocks of 16 tokens.
+#ifndef TESSERA_WORKER_MODEL_KV_CACHE_H_
+#define TESSERA_WORKER_MODEL_KV_CACHE_H_
+
+#include <cstdint>
+
+#include "absl/status/statusor.h"
+#include "shard_loader/model/decoder_spec.h"
+#include "shard_loader/model/dtype.h"
+#include "shard_loader/plan/rank_plan.h"
+#include "worker/backend/ops.h"
+#include "worker/tensor/buffer.h"
+
+namespace tessera::worker {
+
+// Thread-compatible. Which block holds what is the caller's business.
+class KvCache {
+ public:
+  static absl::StatusOr<KvCache> Create(const shard_loader::DecoderSpec& spec,
+                                        const shard_loader::RankPlan& plan,
+                                        shard_loader::DType dtype, int64_t num_blocks);
+
+  // Of the rank's `index`-th layer.
+  KvLayer layer(int64_t index);
+  int64_t num_blocks() const { return num_blocks_; }
+  int64_t bytes() const { return buffer_.size(); }
+
+ private:
+  KvCache() = default;
+
+  Buffer buffer_;
+  KvLayer first_layer_;
+  int64_t layer_bytes_ = 0;
+  int64_t num_blocks_ = 0;
+};
+
+}  // namespace tessera::worker
+
+#endif  // TESSERA_WORKER_MODEL_KV_CACHE_H_

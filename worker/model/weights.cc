@@ -1,0 +1,153 @@
+#include "worker/model/weights.h"
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "shard_loader/model/tensors.h"
+#include "shard_loader/status_macros.h"
+#include "worker/tensor/convert.h"
+
+namespace tessera::worker {
+namespace {
+
+using shard_loader::DType;
+using shard_loader::kTileRows;
+using shard_loader::PackedTensor;
+using shard_loader::TensorId;
+using shard_loader::TensorRole;
+
+// Columns converted at a time: a tile's part stays in the first cache.
+constexpr int64_t kColumnChunk = 256;
+
+// Row-major to tiles. The image is zeroed already, which pads the last tile.
+void PackMatrix(const PackedTensor& tensor, DType stored, const std::byte* from, std::byte* to) {
+  const int64_t from_size = DTypeSize(stored);
+  const int64_t to_size = DTypeSize(tensor.dtype);
+  std::vector<float> rows(kTileRows * kColumnChunk);
+  std::vector<float> packed(kTileRows * kColumnChunk);
+  for (int64_t row = 0; row < tensor.rows; row += kTileRows) {
+    const int64_t height = std::min(kTileRows, tensor.rows - row);
+    for (int64_t column = 0; column < tensor.columns; column += kColumnChunk) {
+      const int64_t width = std::min(kColumnChunk, tensor.columns - column);
+      std::fill(packed.begin(), packed.end(), 0.0f);
+      for (int64_t r = 0; r < height; ++r) {
+        const int64_t first = (row + r) * tensor.columns + column;
+        WidenElements(from + first * from_size, stored, width, rows.data());
+        for (int64_t c = 0; c < width; ++c) packed[c * kTileRows + r] = rows[c];
+      }
+      const int64_t index = shard_loader::PackedIndex(row, column, tensor.columns);
+      NarrowElements(packed.data(), width * kTileRows, tensor.dtype, to + index * to_size);
+    }
+  }
+}
+
+std::string ShapeText(absl::Span<const int64_t> shape) {
+  return absl::StrCat("[", absl::StrJoin(shape, ", "), "]");
+}
+
+}  // namespace
+
+absl::StatusOr<WeightsBuilder> WeightsBuilder::Create(const shard_loader::DecoderSpec& spec,
+                                                      const shard_loader::RankPlan& plan,
+                                                      DType dtype) {
+  WeightsBuilder builder;
+  builder.layout_ = shard_loader::MakePackedLayout(spec, plan, dtype);
+  builder.stage_layers_ = plan.layers;
+  builder.present_.assign(builder.layout_.tensors.size(), false);
+  ASSIGN_OR_RETURN(builder.image_, Buffer::Allocate(builder.layout_.bytes, "the weights"));
+  return builder;
+}
+
+absl::Status WeightsBuilder::Add(TensorId id, DType dtype, absl::Span<const int64_t> shape,
+                                 absl::Span<const std::byte> bytes) {
+  const PackedTensor* tensor = layout_.Find(id);
+  const std::string name = shard_loader::TensorName(id);
+  if (tensor == nullptr) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("worker: weight '", name, "' was read, but this rank holds none of it"));
+  }
+  const size_t index = tensor - layout_.tensors.data();
+  if (present_[index]) {
+    return absl::FailedPreconditionError(absl::StrCat("worker: weight '", name, "' came twice"));
+  }
+  std::vector<int64_t> expected = {tensor->rows};
+  if (tensor->is_matrix) expected.push_back(tensor->columns);
+  const int64_t size = tensor->rows * tensor->columns * DTypeSize(dtype);
+  if (shape != absl::MakeConstSpan(expected) || static_cast<int64_t>(bytes.size()) != size) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("worker: weight '", name, "' has shape ", ShapeText(shape), " in ",
+                     bytes.size(), " bytes; expected ", ShapeText(expected), " in ", size));
+  }
+  std::byte* to = image_.data() + tensor->offset;
+  if (tensor->is_matrix) {
+    PackMatrix(*tensor, dtype, bytes.data(), to);
+  } else {
+    WidenElements(bytes.data(), dtype, tensor->rows, reinterpret_cast<float*>(to));
+  }
+  present_[index] = true;
+  return absl::OkStatus();
+}
+
+PackedMatrix WeightsBuilder::Matrix(TensorId id) const {
+  const PackedTensor* tensor = layout_.Find(id);
+  if (tensor == nullptr) return {};
+  return {image_.data() + tensor->offset, tensor->dtype, tensor->rows, tensor->columns};
+}
+
+const float* WeightsBuilder::Vector(TensorId id) const {
+  const PackedTensor* tensor = layout_.Find(id);
+  if (tensor == nullptr) return nullptr;
+  return reinterpret_cast<const float*>(image_.data() + tensor->offset);
+}
+
+LayerWeights WeightsBuilder::Layer(int64_t layer) const {
+  auto matrix = [&](TensorRole role) { return Matrix({layer, role}); };
+  auto vector = [&](TensorRole role) { return Vector({layer, role}); };
+  LayerWeights weights;
+  weights.attention_norm = vector(TensorRole::kAttentionNorm);
+  weights.query = matrix(TensorRole::kQuery);
+  weights.key = matrix(TensorRole::kKey);
+  weights.value = matrix(TensorRole::kValue);
+  weights.output = matrix(TensorRole::kOutput);
+  weights.query_bias = vector(TensorRole::kQueryBias);
+  weights.key_bias = vector(TensorRole::kKeyBias);
+  weights.value_bias = vector(TensorRole::kValueBias);
+  weights.query_norm = vector(TensorRole::kQueryNorm);
+  weights.key_norm = vector(TensorRole::kKeyNorm);
+  weights.output_bias = vector(TensorRole::kOutputBias);
+  weights.mlp_norm = vector(TensorRole::kMlpNorm);
+  weights.gate = matrix(TensorRole::kGate);
+  weights.up = matrix(TensorRole::kUp);
+  weights.down = matrix(TensorRole::kDown);
+  weights.gate_bias = vector(TensorRole::kGateBias);
+  weights.up_bias = vector(TensorRole::kUpBias);
+  weights.down_bias = vector(TensorRole::kDownBias);
+  return weights;
+}
+
+absl::StatusOr<std::unique_ptr<const Weights>> WeightsBuilder::Finish() {
+  for (size_t i = 0; i < present_.size(); ++i) {
+    if (present_[i]) continue;
+    return absl::FailedPreconditionError(
+        absl::StrCat("worker: weight '", shard_loader::TensorName(layout_.tensors[i].id),
+                     "' was not read, but this rank needs it"));
+  }
+  std::unique_ptr<Weights> weights(new Weights());
+  weights->embedding_ = Matrix({-1, TensorRole::kEmbedding});
+  for (int64_t layer = stage_layers_.begin; layer < stage_layers_.end; ++layer) {
+    weights->layers_.push_back(Layer(layer));
+  }
+  weights->final_norm_ = Vector({-1, TensorRole::kFinalNorm});
+  weights->head_ = Matrix({-1, TensorRole::kHead});
+  const bool last_stage = weights->final_norm_ != nullptr;
+  if (last_stage && weights->head_.data == nullptr) weights->head_ = weights->embedding_;
+  weights->image_ = std::move(image_);
+  present_.clear();
+  return std::unique_ptr<const Weights>(std::move(weights));
+}
+
+}  // namespace tessera::worker

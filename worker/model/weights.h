@@ -1,0 +1,89 @@
+// A rank's weights: one packed image, and where each matrix and vector lies in it.
+#ifndef TESSERA_WORKER_MODEL_WEIGHTS_H_
+#define TESSERA_WORKER_MODEL_WEIGHTS_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "shard_loader/model/decoder_spec.h"
+#include "shard_loader/model/dtype.h"
+#include "shard_loader/plan/packed_layout.h"
+#include "shard_loader/plan/rank_plan.h"
+#include "worker/backend/ops.h"
+#include "worker/tensor/buffer.h"
+
+namespace tessera::worker {
+
+// Null and empty where the spec does not have them. Borrowed from the image.
+struct LayerWeights {
+  const float* attention_norm = nullptr;
+  PackedMatrix query, key, value, output;
+  const float* query_bias = nullptr;
+  const float* key_bias = nullptr;
+  const float* value_bias = nullptr;
+  const float* query_norm = nullptr;
+  const float* key_norm = nullptr;
+  const float* output_bias = nullptr;
+  const float* mlp_norm = nullptr;
+  PackedMatrix gate, up, down;
+  const float* gate_bias = nullptr;
+  const float* up_bias = nullptr;
+  const float* down_bias = nullptr;
+};
+
+// Immutable, thread-safe.
+class Weights {
+ public:
+  const PackedMatrix& embedding() const { return embedding_; }  // the first stage's
+  const std::vector<LayerWeights>& layers() const { return layers_; }
+  const float* final_norm() const { return final_norm_; }  // the last stage's
+  const PackedMatrix& head() const { return head_; }       // likewise
+  int64_t bytes() const { return image_.size(); }
+
+ private:
+  friend class WeightsBuilder;
+  Weights() = default;
+
+  Buffer image_;
+  PackedMatrix embedding_;
+  std::vector<LayerWeights> layers_;
+  const float* final_norm_ = nullptr;
+  PackedMatrix head_;
+};
+
+// Packs the slices of a checkpoint as they come, in any order, narrowing matrices to the dtype of
+// the weights. Thread-compatible.
+class WeightsBuilder {
+ public:
+  static absl::StatusOr<WeightsBuilder> Create(const shard_loader::DecoderSpec& spec,
+                                               const shard_loader::RankPlan& plan,
+                                               shard_loader::DType dtype);
+
+  // The rank's slice of one weight, row-major. FAILED_PRECONDITION where the rank holds none of
+  // that name, in another shape, or has it already.
+  absl::Status Add(shard_loader::TensorId id, shard_loader::DType dtype,
+                   absl::Span<const int64_t> shape, absl::Span<const std::byte> bytes);
+
+  // FAILED_PRECONDITION naming what is missing. The builder is empty afterwards.
+  absl::StatusOr<std::unique_ptr<const Weights>> Finish();
+
+ private:
+  WeightsBuilder() = default;
+  PackedMatrix Matrix(shard_loader::TensorId id) const;
+  const float* Vector(shard_loader::TensorId id) const;
+  LayerWeights Layer(int64_t layer) const;
+
+  shard_loader::PackedLayout layout_;
+  shard_loader::Range stage_layers_;
+  std::vector<bool> present_;  // index: in layout_.tensors
+  Buffer image_;
+};
+
+}  // namespace tessera::worker
+
+#endif  // TESSERA_WORKER_MODEL_WEIGHTS_H_

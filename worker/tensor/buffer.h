@@ -1,0 +1,40 @@
+// Memory that a worker computes in.
+#ifndef TESSERA_WORKER_TENSOR_BUFFER_H_
+#define TESSERA_WORKER_TENSOR_BUFFER_H_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace tessera::worker {
+
+// Zeroed pages of its own, aligned to 4096 bytes, given back in the destructor. Movable.
+class Buffer {
+ public:
+  // RESOURCE_EXHAUSTED naming `what` where the system has not as much.
+  static absl::StatusOr<Buffer> Allocate(int64_t bytes, absl::string_view what);
+
+  Buffer() = default;
+  ~Buffer();
+  Buffer(Buffer&& other) noexcept;
+  Buffer& operator=(Buffer&& other) noexcept;
+
+  std::byte* data() { return data_; }
+  const std::byte* data() const { return data_; }
+  int64_t size() const { return size_; }
+
+  // The floats at byte `offset`.
+  float* floats(int64_t offset) { return reinterpret_cast<float*>(data_ + offset); }
+
+ private:
+  Buffer(std::byte* data, int64_t size) : data_(data), size_(size) {}
+
+  std::byte* data_ = nullptr;
+  int64_t size_ = 0;
+};
+
+}  // namespace tessera::worker
+
+#endif  // TESSERA_WORKER_TENSOR_BUFFER_H_

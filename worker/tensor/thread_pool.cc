@@ -1,0 +1,103 @@
+#include "worker/tensor/thread_pool.h"
+
+#include <sched.h>
+
+#include <algorithm>
+
+namespace tessera::worker {
+namespace {
+
+constexpr int kSpins = 2000;  // some microseconds
+constexpr int kYields = 200;
+
+void Pause() {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#endif
+}
+
+// Waits until done() without sleeping for ever: spins, then yields. True where it is done.
+template <typename Done>
+bool SpinThenYield(int yields, const Done& done) {
+  for (int i = 0; i < kSpins; ++i) {
+    if (done()) return true;
+    Pause();
+  }
+  for (int i = 0; i < yields; ++i) {
+    if (done()) return true;
+    sched_yield();
+  }
+  return done();
+}
+
+}  // namespace
+
+ThreadPool::ThreadPool(int threads) {
+  for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { WorkerLoop(); });
+}
+
+ThreadPool::~ThreadPool() {
+  stop_.store(true);
+  {
+    MutexLock lock(mutex_);
+    wake_.NotifyAll();
+  }
+  for (std::thread& worker : workers_) worker.join();
+}
+
+void ThreadPool::RunTasks(int64_t count, const void* body, TaskFunction function) {
+  if (workers_.empty() || count <= 1) {
+    for (int64_t task = 0; task < count; ++task) function(body, task);
+    return;
+  }
+  body_ = body;
+  function_ = function;
+  count_ = count;
+  next_task_.store(0, std::memory_order_relaxed);
+  busy_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
+  round_.fetch_add(1);
+  if (sleepers_.load() > 0) {
+    MutexLock lock(mutex_);
+    wake_.NotifyAll();
+  }
+  TakeTasks();
+  // Workers always come to an end: they only compute.
+  auto all_done = [this] { return busy_.load(std::memory_order_acquire) == 0; };
+  while (!SpinThenYield(kYields, all_done)) {
+  }
+}
+
+void ThreadPool::TakeTasks() {
+  for (;;) {
+    const int64_t task = next_task_.fetch_add(1, std::memory_order_relaxed);
+    if (task >= count_) return;
+    function_(body_, task);
+  }
+}
+
+uint64_t ThreadPool::AwaitRound(uint64_t seen) {
+  auto ready = [&] { return stop_.load() || round_.load() != seen; };
+  if (!SpinThenYield(kYields, ready)) {
+    MutexLock lock(mutex_);
+    sleepers_.fetch_add(1);
+    while (!ready()) wake_.Wait(mutex_);
+    sleepers_.fetch_sub(1);
+  }
+  return stop_.load() ? 0 : round_.load();
+}
+
+void ThreadPool::WorkerLoop() {
+  uint64_t seen = 1;
+  while ((seen = AwaitRound(seen)) != 0) {
+    TakeTasks();
+    busy_.fetch_sub(1, std::memory_order_release);
+  }
+}
+
+int AvailableCpus() {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof(set), &set) == 0) return std::max(1, CPU_COUNT(&set));
+  return std::max(1u, std::thread::hardware_concurrency());
+}
+
+}  // namespace tessera::worker
