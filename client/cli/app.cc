@@ -38,6 +38,9 @@ void AddCommands(CLI::App& app, Context& context) {
   AddChat(app, context);
   AddStatus(app, context);
   AddTokenize(app, context);
+  AddPlan(app, context);
+  AddInspect(app, context);
+  AddDoctor(app, context);
   AddCompletion(app, context);
   AddReference(app, context);
   app.require_subcommand(1);

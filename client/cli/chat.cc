@@ -117,7 +117,7 @@ int Run(Flags& flags, const Context& context) {
   auto client = context.Connect();
   if (!client.ok()) return context.Fail(client.status());
   if (converse) return Conversing(flags, **client, context).Run();
-  flags.chat.output.token_ids = flags.answer.json || flags.answer.show_token_ids;
+  if (flags.answer.json || flags.answer.show_token_ids) flags.chat.output.token_ids = true;
   auto stream = (*client)->Chat(flags.chat);
   return ShowAnswer(*stream, context, flags.answer);
 }

@@ -40,7 +40,7 @@ int Run(Flags& flags, const Context& context) {
   } else {
     flags.generate.prompt = TextOrStdin(flags.prompt, context.io);
   }
-  flags.generate.output.token_ids = flags.answer.json || flags.answer.show_token_ids;
+  if (flags.answer.json || flags.answer.show_token_ids) flags.generate.output.token_ids = true;
 
   auto client = context.Connect();
   if (!client.ok()) return context.Fail(client.status());

@@ -52,7 +52,7 @@ Engine::~Engine() {
 
 void Engine::Start() { executor_.Start(this); }
 
-absl::Status Engine::Submit(Request request, std::shared_ptr<ResponseStream> stream) {
+absl::StatusOr<uint64_t> Engine::Submit(Request request, std::shared_ptr<ResponseStream> stream) {
   MutexLock lock(mutex_);
   absl::Status status;
   if (draining_) {
@@ -77,16 +77,11 @@ absl::Status Engine::Submit(Request request, std::shared_ptr<ResponseStream> str
   PostLocked([key, request = std::move(request), stream = std::move(stream)](EngineCore& core) {
     core.Submit(key, request, stream);
   });
-  return absl::OkStatus();
+  return key;
 }
 
-void Engine::Cancel(const std::string& request_id) {
-  MutexLock lock(mutex_);
-  auto it = keys_.find(request_id);
-  if (it == keys_.end()) return;
-  PostLocked([key = it->second](EngineCore& core) {
-    core.Cancel(key, absl::CancelledError("the client has left"));
-  });
+void Engine::Cancel(uint64_t key) {
+  Post([key](EngineCore& core) { core.Cancel(key, absl::CancelledError("the client has left")); });
 }
 
 void Engine::BeginDrain() {
@@ -126,6 +121,11 @@ size_t Engine::num_live() const {
   return keys_.size();
 }
 
+std::string Engine::numerics_id() const {
+  MutexLock lock(mutex_);
+  return numerics_id_;
+}
+
 void Engine::SetCondition(EngineState state, const std::string& why) {
   EngineCondition condition;
   {
@@ -141,7 +141,9 @@ void Engine::SetCondition(EngineState state, const std::string& why) {
 }
 
 void Engine::OnReady(uint64_t epoch, const GroupFacts& facts) {
-  Post([this, epoch, facts](EngineCore& core) {
+  MutexLock lock(mutex_);
+  numerics_id_ = facts.numerics_id;
+  PostLocked([this, epoch, facts](EngineCore& core) {
     core.OnReady(epoch, facts);
     SetCondition(EngineState::kReady, "");
   });

@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "server/engine/engine_core.h"
 #include "server/engine/engine_options.h"
@@ -44,11 +45,12 @@ class Engine : public ExecutorEvents {
   // Begins to make the group.
   void Start();
 
-  // Hands a request to the engine. An error says that it was not taken, and the stream stays empty:
-  // ALREADY_EXISTS, RESOURCE_EXHAUSTED (the queue is full), UNAVAILABLE (draining, failed).
-  absl::Status Submit(Request request, std::shared_ptr<ResponseStream> stream);
-  // The reader has left. Unknown ids are ignored.
-  void Cancel(const std::string& request_id);
+  // Hands a request to the engine and returns its key. An error says that it was not taken, and the
+  // stream stays empty: ALREADY_EXISTS, RESOURCE_EXHAUSTED (the queue is full), UNAVAILABLE
+  // (draining, failed). `stream` is shared with the engine until its last event.
+  absl::StatusOr<uint64_t> Submit(Request request, std::shared_ptr<ResponseStream> stream);
+  // The reader has left. Keys of requests that have ended are ignored.
+  void Cancel(uint64_t key);
 
   // Refuses new requests from now on.
   void BeginDrain();
@@ -60,6 +62,7 @@ class Engine : public ExecutorEvents {
 
   EngineCondition condition() const;
   size_t num_live() const;
+  std::string numerics_id() const;  // empty until the group has been ready once
   const EngineOptions& options() const { return options_; }
 
   void OnReady(uint64_t epoch, const GroupFacts& facts) override;
@@ -91,6 +94,7 @@ class Engine : public ExecutorEvents {
   std::map<std::string, uint64_t> keys_ ABSL_GUARDED_BY(mutex_);  // of the living, by request id
   uint64_t next_key_ ABSL_GUARDED_BY(mutex_) = 1;
   EngineCondition condition_ ABSL_GUARDED_BY(mutex_);
+  std::string numerics_id_ ABSL_GUARDED_BY(mutex_);
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
   bool cut_ ABSL_GUARDED_BY(mutex_) = false;
   bool stop_ ABSL_GUARDED_BY(mutex_) = false;

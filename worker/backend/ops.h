@@ -91,7 +91,8 @@ struct SoftmaxBlocksArgs {
   int64_t size = 0;
   int64_t block = 0;              // the last one may be shorter
   float* maxima = nullptr;        // [blocks]
-  float* sums = nullptr;          // [blocks]: of exp(input - maximum); NaN where an input is
+  float* sums = nullptr;          // [blocks]: of exp(input - maximum); NaN where an input is; 0
+                                  // where all are -infinity
   float* exponentials = nullptr;  // [size], or null: exp(input - maximum of its block)
 };
 

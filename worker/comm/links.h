@@ -10,7 +10,6 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 
 namespace tessera::worker {
@@ -36,9 +35,10 @@ class Links {
   virtual int rank() const = 0;
   virtual int size() const = 0;
 
-  // Takes a prefix of `bytes`, and returns its length: 0 where the pipe is full. Every pipe of
-  // messages takes kEagerBytes, headers included, before it is full. UNAVAILABLE: the peer is gone.
-  virtual absl::StatusOr<size_t> TryWrite(int peer, Stream stream,
+  // Takes a prefix of `head` followed by `bytes`, and returns its length: 0 where the pipe is full.
+  // Every pipe of messages takes kEagerBytes, headers included, before it is full. UNAVAILABLE: the
+  // peer is gone.
+  virtual absl::StatusOr<size_t> TryWrite(int peer, Stream stream, absl::Span<const std::byte> head,
                                           absl::Span<const std::byte> bytes) = 0;
   // Fills a prefix of `bytes`, and returns its length: 0 where nothing has come. UNAVAILABLE: the
   // peer is gone, and everything that it had sent is read.
@@ -50,9 +50,9 @@ class Links {
   // `deadline`, or for no reason. Errors are those of this rank's own transport.
   virtual absl::Status Wait(uint64_t ticket, Deadline deadline) = 0;
   virtual void Wake() = 0;
-  // Tells the peers that this rank is leaving; `why` is shown in their errors where the transport
-  // can carry it.
-  virtual void Close(absl::string_view why) = 0;
+  // Tells the peers that this rank is leaving: in good order (OK), or for an error that is shown to
+  // them where the transport can carry it. The first call counts.
+  virtual void Close(const absl::Status& why) = 0;
 };
 
 }  // namespace tessera::worker

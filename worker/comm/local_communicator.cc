@@ -56,12 +56,12 @@ class LocalGroup {
     return absl::UnavailableError(absl::StrCat("comm: rank ", rank, " is gone: ", r.why));
   }
 
-  void Close(int rank, absl::string_view why) {
+  void Close(int rank, std::string why) {
     {
       Rank& r = ranks_[rank];
       MutexLock lock(r.mutex);
       if (r.closed.load(std::memory_order_relaxed) != 0) return;
-      r.why = std::string(why);
+      r.why = std::move(why);
       r.closed.store(1, std::memory_order_release);
     }
     for (int peer = 0; peer < size(); ++peer) Notify(peer);
@@ -92,7 +92,7 @@ class LocalLinks : public RingLinks {
       : RingLinks(group->memory(), rank, group->size()),
         group_(std::move(group)),
         spin_(group_->size()) {}
-  ~LocalLinks() override { group_->Close(rank(), "it left the group"); }
+  ~LocalLinks() override { group_->Close(rank(), WhyClosed(absl::OkStatus())); }
 
   uint64_t Ticket() override { return group_->events(rank()); }
   absl::Status Wait(uint64_t ticket, Deadline deadline) override {
@@ -101,7 +101,7 @@ class LocalLinks : public RingLinks {
     return absl::OkStatus();
   }
   void Wake() override { group_->Notify(rank()); }
-  void Close(absl::string_view why) override { group_->Close(rank(), why); }
+  void Close(const absl::Status& why) override { group_->Close(rank(), WhyClosed(why)); }
 
  protected:
   void Notify(int peer) override { group_->Notify(peer); }

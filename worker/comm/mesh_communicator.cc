@@ -1,5 +1,6 @@
 #include "worker/comm/mesh_communicator.h"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstring>
@@ -32,7 +33,7 @@ constexpr uint64_t kBarrier = uint64_t{3} << 56;
 class SharedLinks {
  public:
   explicit SharedLinks(std::unique_ptr<Links> links) : links_(std::move(links)) {}
-  ~SharedLinks() { links_->Close("it left the group"); }
+  ~SharedLinks() { links_->Close(broken()); }
 
   Links& links() { return *links_; }  // used by the thread that runs the exchanges
 
@@ -53,7 +54,7 @@ class SharedLinks {
   // Thread-safe.
   void Abort(const absl::Status& why) {
     Break(absl::CancelledError(absl::StrCat("comm: aborted: ", why.message())));
-    links_->Close(absl::StrCat("it was aborted: ", why.message()));
+    links_->Close(broken());
     links_->Wake();
   }
 
@@ -260,22 +261,14 @@ absl::StatusOr<bool> MeshCommunicator::Round(Stream stream, const char* what, bo
 absl::StatusOr<size_t> MeshCommunicator::Push(int peer, Stream stream) {
   Links& links = shared_->links();
   Transfer<const std::byte>& transfer = sends_[peer];
-  const size_t before = transfer.done;
-  while (transfer.done < sizeof(MessageHeader)) {
-    const auto* header = reinterpret_cast<const std::byte*>(&transfer.header);
-    absl::Span<const std::byte> rest(header + transfer.done, sizeof(MessageHeader) - transfer.done);
-    ASSIGN_OR_RETURN(const size_t n, links.TryWrite(members_[peer], stream, rest));
-    if (n == 0) return transfer.done - before;
-    transfer.done += n;
-  }
-  const absl::Span<const std::byte> rest =
-      transfer.bytes.subspan(transfer.done - sizeof(MessageHeader));
-  if (!rest.empty()) {
-    ASSIGN_OR_RETURN(const size_t n, links.TryWrite(members_[peer], stream, rest));
-    transfer.done += n;
-  }
+  const auto* header = reinterpret_cast<const std::byte*>(&transfer.header);
+  const size_t head = std::min(transfer.done, sizeof(MessageHeader));
+  ASSIGN_OR_RETURN(const size_t n, links.TryWrite(members_[peer], stream,
+                                                  {header + head, sizeof(MessageHeader) - head},
+                                                  transfer.bytes.subspan(transfer.done - head)));
+  transfer.done += n;
   transfer.finished = transfer.done == sizeof(MessageHeader) + transfer.bytes.size();
-  return transfer.done - before;
+  return n;
 }
 
 absl::StatusOr<size_t> MeshCommunicator::Pull(int peer, Stream stream, const char* what) {

@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "absl/strings/str_cat.h"
 #include "shard_loader/status_macros.h"
 #include "worker/comm/communicator.h"
 
@@ -32,6 +33,10 @@ size_t RingMemoryBytes(int ranks) {
   return static_cast<size_t>(ranks) * static_cast<size_t>(ranks) * PairBytes();
 }
 
+std::string WhyClosed(const absl::Status& why) {
+  return why.ok() ? "it left the group" : absl::StrCat("it failed: ", why.message());
+}
+
 RingLinks::RingLinks(std::byte* memory, int rank, int size)
     : rank_(rank), size_(size), out_(size * kStreams), in_(size * kStreams) {
   for (int peer = 0; peer < size; ++peer) {
@@ -44,9 +49,15 @@ RingLinks::RingLinks(std::byte* memory, int rank, int size)
 }
 
 absl::StatusOr<size_t> RingLinks::TryWrite(int peer, Stream stream,
+                                           absl::Span<const std::byte> head,
                                            absl::Span<const std::byte> bytes) {
   RETURN_IF_ERROR(PeerAlive(peer));
-  ASSIGN_OR_RETURN(const size_t n, out_[peer * kStreams + stream].Write(bytes));
+  Ring& ring = out_[peer * kStreams + stream];
+  ASSIGN_OR_RETURN(size_t n, ring.Write(head));
+  if (n == head.size() && !bytes.empty()) {
+    ASSIGN_OR_RETURN(const size_t more, ring.Write(bytes));
+    n += more;
+  }
   if (n > 0) Notify(peer);
   return n;
 }

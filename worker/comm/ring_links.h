@@ -3,6 +3,7 @@
 #ifndef TESSERA_WORKER_COMM_RING_LINKS_H_
 #define TESSERA_WORKER_COMM_RING_LINKS_H_
 
+#include <string>
 #include <vector>
 
 #include "worker/comm/links.h"
@@ -14,6 +15,9 @@ namespace tessera::worker {
 // and stream.
 size_t RingMemoryBytes(int ranks);
 
+// What peers of a rank are told that closed its links.
+std::string WhyClosed(const absl::Status& why);
+
 class RingLinks : public Links {
  public:
   // memory: [RingMemoryBytes(size)], zero before the first rank uses it, aligned to 64 bytes and
@@ -22,7 +26,7 @@ class RingLinks : public Links {
 
   int rank() const override { return rank_; }
   int size() const override { return size_; }
-  absl::StatusOr<size_t> TryWrite(int peer, Stream stream,
+  absl::StatusOr<size_t> TryWrite(int peer, Stream stream, absl::Span<const std::byte> head,
                                   absl::Span<const std::byte> bytes) override;
   absl::StatusOr<size_t> TryRead(int peer, Stream stream, absl::Span<std::byte> bytes) override;
 

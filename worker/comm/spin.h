@@ -17,6 +17,9 @@ class Spin {
     loops_ = known && CPU_COUNT(&cpus) >= ranks ? kLoops : 0;
   }
 
+  // Every rank can have a core of its own.
+  bool dedicated() const { return loops_ > 0; }
+
   // True as soon as `happened()` is; false when it is time to sleep.
   template <typename Predicate>
   bool Until(Predicate happened) const {

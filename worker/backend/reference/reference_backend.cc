@@ -139,9 +139,10 @@ class ReferenceBackend : public Backend {
     for (int64_t begin = 0; begin < args.size; begin += args.block) {
       const int64_t end = std::min(begin + args.block, args.size);
       const float maximum = *std::max_element(args.input + begin, args.input + end);
+      const double offset = maximum == -std::numeric_limits<float>::infinity() ? 0.0 : maximum;
       double sum = 0;
       for (int64_t i = begin; i < end; ++i) {
-        const double e = std::exp(double{args.input[i]} - maximum);
+        const double e = std::exp(args.input[i] - offset);
         sum += e;
         if (args.exponentials != nullptr) args.exponentials[i] = static_cast<float>(e);
       }

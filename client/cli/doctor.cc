@@ -1,0 +1,208 @@
+#include <algorithm>
+#include <memory>
+#include <ostream>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "client/cli/child.h"
+#include "client/cli/commands.h"
+#include "client/cli/exit_code.h"
+#include "client/cli/json.h"
+#include "client/cli/machine.h"
+#include "client/cli/serve.h"
+#include "client/cli/terminal.h"
+#include "proto/rpc/version.h"
+#include "shard_loader/io/host_memory.h"
+#include "shard_loader/load/checkpoint.h"
+#include "shard_loader/load/describe.h"
+
+namespace tessera::client {
+namespace {
+
+constexpr char kExamples[] =
+    "Looks at the machine, asks tessera-worker what it can run here and lets two ranks exchange\n"
+    "data over every communicator, and checks a checkpoint and its plan. Exit code 1: something "
+    "is\nwrong.\n"
+    "Examples:\n"
+    "  tessera doctor\n"
+    "  tessera doctor --model ./Llama-3.2-1B-Instruct --tp 2\n"
+    "  tessera doctor --json";
+
+// Collectives have deadlines of their own, far below this one.
+constexpr absl::Duration kWorkerTimeout = absl::Seconds(60);
+
+struct Flags {
+  std::string model;
+  int tp = 1;
+  int pp = 1;
+  bool json = false;
+};
+
+struct Check {
+  std::string name;
+  bool ok = true;
+  std::string detail;
+};
+
+Check CheckProcessors() {
+  const Processors found = ReadProcessors();
+  std::string detail = absl::StrCat(found.model.empty() ? "processor" : found.model, ", ",
+                                    found.usable, " of ", found.online, " usable");
+  if (found.quota > 0)
+    absl::StrAppend(&detail, absl::StrFormat(", cgroup quota %.2f", found.quota));
+  return {"processors", found.usable > 0, detail};
+}
+
+Check CheckMemory() {
+  auto memory = shard_loader::ReadHostMemory();
+  if (!memory.ok()) return {"memory", false, std::string(memory.status().message())};
+  return {"memory", memory->usable() > 0,
+          absl::StrCat(HumanBytes(memory->available), " free of ", HumanBytes(memory->total),
+                       ", limited by ", memory->limit)};
+}
+
+Check CheckServer(const Context& context) {
+  auto result =
+      RunChild({(context.bin_dir / "tessera-server").string(), "--version"}, kWorkerTimeout);
+  if (!result.ok()) return {"server", false, std::string(result.status().message())};
+  const std::string version = std::string(absl::StripAsciiWhitespace(result->out));
+  const bool same = version.find(std::string(rpc::Version())) != std::string::npos;
+  return {"server", result->exit_code == 0,
+          same ? version : absl::StrCat(version, ", another build than this command")};
+}
+
+std::string NamesOf(const Json& list) {
+  std::vector<std::string> names;
+  for (const Json& entry : list) {
+    names.push_back(entry.is_string() ? entry.get<std::string>() : entry.value("name", "?"));
+  }
+  return absl::StrJoin(names, ", ");
+}
+
+// What the worker reports (worker/app/self_check.h) as checks of ours.
+void AddWorkerReport(const Json& report, std::vector<Check>& checks) {
+  checks.push_back(
+      {"worker", true,
+       absl::StrCat(report.value("version", "?"), ", device ", report.value("device", "?"), ", ",
+                    report.value("threads", 0), " threads")});
+  const Json kernels = report.value("kernels", Json::array());
+  checks.push_back({"kernels", !kernels.empty(), NamesOf(kernels)});
+  const Json comms = report.value("comms", Json::array());
+  checks.push_back({"communicators", !comms.empty(), NamesOf(comms)});
+  for (const Json& pair : report.value("pairs", Json::array())) {
+    checks.push_back({absl::StrCat("collectives ", pair.value("comm", "?")),
+                      pair.value("ok", false), pair.value("detail", "")});
+  }
+}
+
+void CheckWorker(const Context& context, std::vector<Check>& checks) {
+  const std::string worker = (context.bin_dir / "tessera-worker").string();
+  auto result = RunChild({worker, "--self-check", "--pairs"}, kWorkerTimeout);
+  if (!result.ok()) {
+    checks.push_back({"worker", false, std::string(result.status().message())});
+    return;
+  }
+  const Json report = Json::parse(result->out, nullptr, /*allow_exceptions=*/false);
+  if (result->exit_code != 0 || !report.is_object()) {
+    checks.push_back({"worker", false,
+                      absl::StrCat(worker, " --self-check ended with ", result->exit_code, ": ",
+                                   result->err.substr(0, 400))});
+    return;
+  }
+  try {
+    AddWorkerReport(report, checks);
+  } catch (const Json::exception& error) {
+    checks.push_back({"worker", false, absl::StrCat("a report of another form: ", error.what())});
+  }
+}
+
+void CheckModel(const Flags& flags, const Context& context, std::vector<Check>& checks) {
+  std::string model = flags.model;
+  if (model.empty()) {
+    auto bundled = FindBundledModel(context.bin_dir);
+    if (!bundled.ok()) {
+      checks.push_back({"checkpoint", false, std::string(bundled.status().message())});
+      return;
+    }
+    model = bundled->string();
+  }
+  auto checkpoint = shard_loader::Checkpoint::Open(model);
+  if (!checkpoint.ok()) {
+    checks.push_back({"checkpoint", false, std::string(checkpoint.status().message())});
+    return;
+  }
+  checks.push_back(
+      {"checkpoint", true,
+       absl::StrCat(model, ": ", (*checkpoint)->spec().family, ", ",
+                    absl::StrFormat("%.3g", static_cast<double>((*checkpoint)->num_parameters())),
+                    " parameters, ", HumanBytes((*checkpoint)->total_bytes()))});
+  shard_loader::PlanRequest request;
+  request.layout.tp = flags.tp;
+  request.layout.pp = flags.pp;
+  request.memory = true;
+  auto plan = shard_loader::PlanJson(**checkpoint, request);
+  const std::string name = absl::StrCat("plan tp ", flags.tp, " x pp ", flags.pp);
+  if (!plan.ok()) {
+    checks.push_back({name, false, std::string(plan.status().message())});
+    return;
+  }
+  const bool fits = plan->value("fits", true);
+  checks.push_back({name, fits, fits ? "fits" : plan->value("why", "does not fit")});
+}
+
+void Print(const std::vector<Check>& checks, const Context& context) {
+  size_t width = 0;
+  for (const Check& check : checks) width = std::max(width, check.name.size());
+  for (const Check& check : checks) {
+    context.io.out << (check.ok ? Styled("ok  ", Style::kGreen, context.use_color())
+                                : Styled("FAIL", Style::kRed, context.use_color()))
+                   << "  " << check.name << std::string(width - check.name.size() + 2, ' ')
+                   << Escaped(check.detail) << "\n";
+  }
+}
+
+Json ToJson(const std::vector<Check>& checks, bool ok) {
+  Json list = Json::array();
+  for (const Check& check : checks) {
+    list.push_back({{"name", check.name}, {"ok", check.ok}, {"detail", check.detail}});
+  }
+  return {{"ok", ok}, {"version", std::string(rpc::Version())}, {"checks", std::move(list)}};
+}
+
+int Run(const Flags& flags, const Context& context) {
+  std::vector<Check> checks = {CheckProcessors(), CheckMemory(), CheckServer(context)};
+  CheckWorker(context, checks);
+  CheckModel(flags, context, checks);
+  const bool ok =
+      std::all_of(checks.begin(), checks.end(), [](const Check& check) { return check.ok; });
+  if (flags.json) {
+    context.io.out << Pretty(ToJson(checks, ok)) << "\n";
+  } else {
+    Print(checks, context);
+  }
+  context.io.out.flush();
+  return ok ? kExitOk : kExitFailed;
+}
+
+}  // namespace
+
+void AddDoctor(CLI::App& app, Context& context) {
+  auto flags = std::make_shared<Flags>();  // shared with the callback, which outlives this call
+  CLI::App* command = app.add_subcommand("doctor", "Check whether this machine can serve a model");
+  command->footer(kExamples);
+  command->add_option("--model", flags->model, "A checkpoint's folder; default: the bundled model")
+      ->type_name("DIR");
+  command->add_option("--tp", flags->tp, "Tensor-parallel ranks of the plan")
+      ->capture_default_str();
+  command->add_option("--pp", flags->pp, "Pipeline stages of the plan")->capture_default_str();
+  command->add_flag("--json", flags->json, "Print JSON");
+  command->callback(
+      [flags, &context] { context.action = [flags, &context] { return Run(*flags, context); }; });
+}
+
+}  // namespace tessera::client

@@ -1,0 +1,143 @@
+// `inspect` and `plan`: what shard_loader knows of a checkpoint, without a server.
+#include <memory>
+#include <optional>
+#include <ostream>
+#include <string>
+
+#include "client/cli/commands.h"
+#include "client/cli/exit_code.h"
+#include "client/cli/serve.h"
+#include "shard_loader/load/checkpoint.h"
+#include "shard_loader/load/describe.h"
+#include "shard_loader/status_macros.h"
+
+namespace tessera::client {
+namespace {
+
+constexpr char kInspectExamples[] =
+    "Reads the headers of the weight files and not the weights.\n"
+    "Examples:\n"
+    "  tessera inspect ./Llama-3.2-1B-Instruct\n"
+    "  tessera inspect ./Llama-3.2-1B-Instruct --json | jq .family";
+
+constexpr char kPlanExamples[] =
+    "Reads the headers of the weight files and not the weights. Exit code 1: it cannot fit, or "
+    "the\n"
+    "degrees are impossible.\n"
+    "Examples:\n"
+    "  tessera plan ./Llama-3.2-1B-Instruct --tp 2 --memory\n"
+    "  tessera plan ./Llama-3.2-1B-Instruct --tp 3 --pp 2 --json";
+
+struct InspectFlags {
+  std::string dir;
+  bool json = false;
+};
+
+struct PlanFlags {
+  std::string dir;
+  bool json = false;
+  shard_loader::PlanRequest request;
+};
+
+int FailToOpen(const std::string& dir, const absl::Status& status, const Context& context) {
+  return context.Fail(status, LooksLikeHubName(dir) ? DownloadHint(dir) : "");
+}
+
+int RunInspect(const InspectFlags& flags, const Context& context) {
+  auto checkpoint = shard_loader::Checkpoint::Open(flags.dir);
+  if (!checkpoint.ok()) return FailToOpen(flags.dir, checkpoint.status(), context);
+  if (flags.json) {
+    context.io.out << shard_loader::InspectJson(**checkpoint).dump(2) << std::endl;
+  } else {
+    context.io.out << shard_loader::InspectText(**checkpoint) << std::flush;
+  }
+  return kExitOk;
+}
+
+// Prints the plan; false where it says that the model does not fit.
+absl::StatusOr<bool> PrintPlan(const PlanFlags& flags, const shard_loader::Checkpoint& checkpoint,
+                               std::ostream& out) {
+  ASSIGN_OR_RETURN(nlohmann::json json, shard_loader::PlanJson(checkpoint, flags.request));
+  if (flags.json) {
+    out << json.dump(2) << std::endl;
+  } else {
+    ASSIGN_OR_RETURN(std::string text, shard_loader::PlanText(checkpoint, flags.request));
+    out << text << std::flush;
+  }
+  return json.value("fits", true);
+}
+
+int RunPlan(const PlanFlags& flags, const Context& context) {
+  auto checkpoint = shard_loader::Checkpoint::Open(flags.dir);
+  if (!checkpoint.ok()) return FailToOpen(flags.dir, checkpoint.status(), context);
+  auto fits = PrintPlan(flags, **checkpoint, context.io.out);
+  if (!fits.ok()) return context.Fail(fits.status(), "");
+  return *fits ? kExitOk : kExitFailed;
+}
+
+// --dtype and the like; absent where the flag is "auto".
+void AddDtype(CLI::App& command, const std::string& name, const std::string& description,
+              std::optional<shard_loader::DType>& dtype) {
+  command
+      .add_option_function<std::string>(
+          name,
+          [&dtype](const std::string& value) {
+            for (auto known : {shard_loader::DType::kF32, shard_loader::DType::kF16,
+                               shard_loader::DType::kBF16}) {
+              if (value == shard_loader::DTypeName(known)) dtype = known;
+            }
+          },
+          description)
+      ->check(CLI::IsMember({"auto", "f32", "f16", "bf16"}))
+      ->default_str("auto");
+}
+
+}  // namespace
+
+void AddInspect(CLI::App& app, Context& context) {
+  auto flags = std::make_shared<InspectFlags>();  // shared with the callback
+  CLI::App* command = app.add_subcommand("inspect", "Show what a checkpoint folder holds");
+  command->footer(kInspectExamples);
+  command->add_option("dir", flags->dir, "The checkpoint's folder")->required()->type_name("DIR");
+  command->add_flag("--json", flags->json, "Print JSON");
+  command->callback([flags, &context] {
+    context.action = [flags, &context] { return RunInspect(*flags, context); };
+  });
+}
+
+void AddPlan(CLI::App& app, Context& context) {
+  auto flags = std::make_shared<PlanFlags>();  // shared with the callback
+  shard_loader::PlanRequest& request = flags->request;
+  CLI::App* command =
+      app.add_subcommand("plan", "Show what every rank would read and hold, before loading");
+  command->footer(kPlanExamples);
+  command->add_option("dir", flags->dir, "The checkpoint's folder")->required()->type_name("DIR");
+  command->add_option("--tp", request.layout.tp, "Tensor-parallel ranks")->capture_default_str();
+  command->add_option("--pp", request.layout.pp, "Pipeline stages")->capture_default_str();
+  command->add_option("--lanes", request.layout.lanes, "Lanes, the unit of exactness")
+      ->capture_default_str();
+  command->add_flag("--memory", request.memory, "Exact bytes per rank, and whether they fit here");
+  AddDtype(*command, "--dtype", "How the weights are held; auto: as stored", request.weight_dtype);
+  AddDtype(*command, "--kv-dtype", "How the KV cache is held; auto: as the weights",
+           request.kv_dtype);
+  command
+      ->add_option("--max-model-len", request.max_model_len,
+                   "Tokens of the longest sequence; 0: the model's context")
+      ->capture_default_str();
+  command->add_option("--max-num-seqs", request.limits.max_num_seqs, "Sequences in one step")
+      ->capture_default_str();
+  command
+      ->add_option("--max-num-batched-tokens", request.limits.max_num_batched_tokens,
+                   "Tokens in one step")
+      ->capture_default_str();
+  command
+      ->add_option("--num-kv-blocks", request.num_kv_blocks,
+                   "Blocks of the KV cache; 0: as many as fit")
+      ->capture_default_str();
+  command->add_flag("--json", flags->json, "Print JSON");
+  command->callback([flags, &context] {
+    context.action = [flags, &context] { return RunPlan(*flags, context); };
+  });
+}
+
+}  // namespace tessera::client

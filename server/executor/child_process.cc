@@ -1,0 +1,246 @@
+#include "server/executor/child_process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include <array>
+#include <chrono>
+#include <utility>
+
+#include <spdlog/spdlog.h>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "shard_loader/status_macros.h"
+
+namespace tessera::server {
+namespace {
+
+// Above those that a child gets: laying them out there never overwrites one that is still needed.
+constexpr int kFirstOwnFd = 16;
+constexpr size_t kMaxLogLine = 8192;
+
+absl::Status SystemError(const char* call) {
+  return absl::ErrnoToStatus(errno, absl::StrCat("starting a worker: ", call));
+}
+
+struct Pipe {
+  UniqueFd read;
+  UniqueFd write;
+};
+
+absl::StatusOr<UniqueFd> MoveUp(int fd) {
+  UniqueFd low(fd);
+  UniqueFd high(fcntl(fd, F_DUPFD_CLOEXEC, kFirstOwnFd));
+  if (!high.valid()) return SystemError("fcntl");
+  return high;
+}
+
+absl::StatusOr<Pipe> MakePipe() {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) != 0) return SystemError("pipe2");
+  Pipe result;
+  UniqueFd write(ends[1]);
+  ASSIGN_OR_RETURN(result.read, MoveUp(ends[0]));
+  write = UniqueFd(fcntl(write.get(), F_DUPFD_CLOEXEC, kFirstOwnFd));
+  if (!write.valid()) return SystemError("fcntl");
+  result.write = std::move(write);
+  return result;
+}
+
+// The read end of a pipe that already holds the secret.
+absl::StatusOr<UniqueFd> SecretPipe(const std::string& secret) {
+  ASSIGN_OR_RETURN(Pipe pipe, MakePipe());
+  // At most 4 KB (proto/rpc/session_auth.h): a pipe takes it whole, and nobody has to read yet.
+  if (write(pipe.write.get(), secret.data(), secret.size()) !=
+      static_cast<ssize_t>(secret.size())) {
+    return SystemError("write");
+  }
+  return std::move(pipe.read);
+}
+
+// What posix_spawn takes, released together.
+class SpawnSetup {
+ public:
+  SpawnSetup() {
+    posix_spawn_file_actions_init(&actions_);
+    posix_spawnattr_init(&attributes_);
+    sigset_t none;
+    sigset_t all;
+    sigemptyset(&none);
+    sigfillset(&all);
+    posix_spawnattr_setsigmask(&attributes_, &none);
+    posix_spawnattr_setsigdefault(&attributes_, &all);
+    // A group of its own: Ctrl-C at a terminal is for the server alone, which then ends its
+    // workers.
+    posix_spawnattr_setpgroup(&attributes_, 0);
+    posix_spawnattr_setflags(
+        &attributes_, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+  }
+  ~SpawnSetup() {
+    posix_spawn_file_actions_destroy(&actions_);
+    posix_spawnattr_destroy(&attributes_);
+  }
+  SpawnSetup(const SpawnSetup&) = delete;
+  SpawnSetup& operator=(const SpawnSetup&) = delete;
+
+  void Give(int fd, int as) { posix_spawn_file_actions_adddup2(&actions_, fd, as); }
+  void CloseFrom(int first) { posix_spawn_file_actions_addclosefrom_np(&actions_, first); }
+  void ReadNothing() {
+    posix_spawn_file_actions_addopen(&actions_, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+  }
+  absl::StatusOr<pid_t> Spawn(const ChildProcessOptions& options) {
+    std::vector<char*> arguments = {const_cast<char*>(options.program.c_str())};
+    for (const auto& argument : options.arguments) {
+      arguments.push_back(const_cast<char*>(argument.c_str()));
+    }
+    arguments.push_back(nullptr);
+    std::vector<char*> environment;
+    for (const auto& entry : options.environment) {
+      environment.push_back(const_cast<char*>(entry.c_str()));
+    }
+    for (char** entry = environ; *entry != nullptr; ++entry) environment.push_back(*entry);
+    environment.push_back(nullptr);
+    pid_t pid = -1;
+    int error = posix_spawn(&pid, options.program.c_str(), &actions_, &attributes_,
+                            arguments.data(), environment.data());
+    if (error == 0) return pid;
+    return absl::ErrnoToStatus(error, absl::StrCat("cannot start ", options.program));
+  }
+
+ private:
+  posix_spawn_file_actions_t actions_;
+  posix_spawnattr_t attributes_;
+};
+
+// Workers begin a line with its level ("warning: ..."); other output counts as information.
+void LogLine(const std::string& name, std::string_view line) {
+  constexpr std::pair<std::string_view, spdlog::level::level_enum> kLevels[] = {
+      {"debug: ", spdlog::level::debug},
+      {"info: ", spdlog::level::info},
+      {"warning: ", spdlog::level::warn},
+      {"error: ", spdlog::level::err}};
+  for (const auto& [prefix, level] : kLevels) {
+    if (!line.starts_with(prefix)) continue;
+    spdlog::log(level, "{}: {}", name, line.substr(prefix.size()));
+    return;
+  }
+  spdlog::info("{}: {}", name, line);
+}
+
+absl::Status HowItEnded(const siginfo_t& info) {
+  if (info.si_code == CLD_EXITED) {
+    return absl::UnavailableError(absl::StrCat("ended with exit code ", info.si_status));
+  }
+  return absl::UnavailableError(
+      absl::StrCat("was killed by signal ", info.si_status, " (", strsignal(info.si_status), ")"));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<ChildProcess>> ChildProcess::Start(
+    const ChildProcessOptions& options, LostFunction on_lost) {
+  ASSIGN_OR_RETURN(Pipe parent, MakePipe());
+  ASSIGN_OR_RETURN(Pipe output, MakePipe());
+  ASSIGN_OR_RETURN(UniqueFd secret, SecretPipe(options.secret));
+  UniqueFd comm;
+  SpawnSetup setup;
+  setup.ReadNothing();
+  setup.Give(output.write.get(), STDOUT_FILENO);
+  setup.Give(output.write.get(), STDERR_FILENO);
+  setup.Give(parent.read.get(), kChildParentFd);
+  setup.Give(secret.get(), kChildSecretFd);
+  if (options.comm_fd >= 0) {
+    comm = UniqueFd(fcntl(options.comm_fd, F_DUPFD_CLOEXEC, kFirstOwnFd));
+    if (!comm.valid()) return SystemError("fcntl");
+    setup.Give(comm.get(), kChildCommFd);
+  }
+  setup.CloseFrom(options.comm_fd >= 0 ? kChildCommFd + 1 : kChildCommFd);
+  ASSIGN_OR_RETURN(pid_t pid, setup.Spawn(options));
+  return std::unique_ptr<ChildProcess>(new ChildProcess(
+      pid, std::move(parent.write), std::move(output.read), options.name, std::move(on_lost)));
+}
+
+ChildProcess::ChildProcess(pid_t pid, UniqueFd parent_pipe, UniqueFd output, std::string name,
+                           LostFunction on_lost)
+    : pid_(pid),
+      parent_pipe_(std::move(parent_pipe)),
+      output_(std::move(output)),
+      name_(std::move(name)),
+      on_lost_(std::move(on_lost)),
+      watch_([this] { Watch(); }),
+      copy_([this] { CopyOutput(); }) {}
+
+ChildProcess::~ChildProcess() {
+  Signal(SIGKILL);
+  watch_.join();
+  // Ends with the last process that holds the other end, which was killed with its group.
+  copy_.join();
+}
+
+void ChildProcess::Signal(int number) {
+  MutexLock lock(mutex_);
+  // Until it is reaped nobody else can have its number.
+  if (!reaped_) kill(-pid_, number);
+}
+
+bool ChildProcess::WaitForExit(absl::Duration timeout) {
+  auto deadline = std::chrono::steady_clock::now() + absl::ToChronoNanoseconds(timeout);
+  MutexLock lock(mutex_);
+  while (!reaped_ && std::chrono::steady_clock::now() < deadline) {
+    changed_.WaitUntil(mutex_, deadline);
+  }
+  return reaped_;
+}
+
+void ChildProcess::Watch() {
+  while (true) {
+    siginfo_t info = {};
+    if (waitid(P_PID, pid_, &info, WEXITED | WSTOPPED | WNOWAIT) != 0) {
+      if (errno == EINTR) continue;
+      info.si_code = CLD_EXITED;  // someone else has reaped it
+    }
+    if (info.si_code == CLD_STOPPED) {
+      waitid(P_PID, pid_, &info, WSTOPPED | WNOHANG);
+      Lost(absl::UnavailableError("was stopped by a signal"));
+      continue;
+    }
+    {
+      MutexLock lock(mutex_);
+      kill(-pid_, SIGKILL);  // what it has started itself; before its number is free again
+      waitid(P_PID, pid_, &info, WEXITED | WNOHANG);
+      reaped_ = true;
+      changed_.NotifyAll();
+    }
+    Lost(HowItEnded(info));
+    return;
+  }
+}
+
+void ChildProcess::CopyOutput() {
+  std::string line;
+  std::array<char, 4096> bytes;
+  while (true) {
+    ssize_t count = read(output_.get(), bytes.data(), bytes.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) break;
+    for (char c : std::string_view(bytes.data(), static_cast<size_t>(count))) {
+      if (c != '\n' && line.size() < kMaxLogLine) line += c;
+      if (c != '\n') continue;
+      LogLine(name_, line);
+      line.clear();
+    }
+  }
+  if (!line.empty()) LogLine(name_, line);
+}
+
+void ChildProcess::Lost(absl::Status why) {
+  if (LostFunction told = std::exchange(on_lost_, nullptr)) told(std::move(why));
+}
+
+}  // namespace tessera::server

@@ -1,0 +1,53 @@
+// What a group is made of.
+#ifndef TESSERA_SERVER_EXECUTOR_GROUP_OPTIONS_H_
+#define TESSERA_SERVER_EXECUTOR_GROUP_OPTIONS_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "shard_loader/plan/rank_plan.h"
+
+namespace tessera::shard_loader {
+class Checkpoint;
+}
+
+namespace tessera::server {
+
+struct GroupOptions {
+  // The checkpoint, as this process has opened it; borrowed, outlives the executor. Every rank
+  // opens its folder by itself, under the same path.
+  const shard_loader::Checkpoint* checkpoint = nullptr;
+  shard_loader::Layout layout;
+  std::string dtype = "auto";     // of the weights in memory: auto (as stored), f32, bf16, f16
+  std::string kv_dtype = "auto";  // auto (as dtype), f32, bf16, f16
+  std::string kernels = "auto";   // auto: the best set that every rank has
+  std::string comm = "auto";  // auto (shm for local ranks, gloo for remote ones), shm, gloo, mpi
+
+  // Ranks as children of this process:
+  std::string worker_program;  // path of tessera-worker
+  std::string runtime_dir;     // a private folder is made in it, for sockets; must exist
+  std::string backend_dir;     // of plugins; empty: where the worker looks by itself
+  int threads = 0;             // of all local ranks together; 0: one per CPU
+  // Ranks elsewhere, in rank order: "host:port" or "unix:/path" each, or one "dns:NAME:PORT" whose
+  // addresses are taken in ascending order. Empty: local ones.
+  std::vector<std::string> workers;
+  std::string secret;                // shared with remote workers
+  std::string collective_interface;  // of gloo; empty: the one of the host's name
+
+  uint32_t max_model_len = 0;  // tokens of a sequence; 0: what the model was made for
+  uint32_t max_num_seqs = 64;
+  uint32_t max_num_batched_tokens = 2048;
+  uint32_t num_kv_blocks = 0;  // 0: what the ranks' memory holds
+  uint32_t max_logprobs = 20;
+
+  absl::Duration step_timeout = absl::Seconds(5);  // without a layer done, a group counts as hung
+  // For a rank to be there and prove its secret; for its next progress while it loads.
+  absl::Duration connect_timeout = absl::Seconds(30);
+  absl::Duration load_timeout = absl::Seconds(120);
+};
+
+}  // namespace tessera::server
+
+#endif  // TESSERA_SERVER_EXECUTOR_GROUP_OPTIONS_H_

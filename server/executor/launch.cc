@@ -1,0 +1,113 @@
+#include "server/executor/launch.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "proto/rpc/session_auth.h"
+#include "server/executor/group_plan.h"
+#include "server/executor/unique_fd.h"
+#include "server/executor/worker_addresses.h"
+#include "shard_loader/status_macros.h"
+
+namespace tessera::server {
+namespace {
+
+// Time for mpirun to end its ranks before it is killed, and with it the way to reach them.
+constexpr absl::Duration kMpirunGrace = absl::Seconds(5);
+
+ChildProcess::LostFunction PutInto(Mailbox* mailbox, int rank) {
+  return [mailbox, rank](absl::Status why) {
+    mailbox->Put({.kind = GroupEvent::Kind::kProcessLost, .rank = rank, .status = std::move(why)});
+  };
+}
+
+std::vector<std::string> CommonFlags(const GroupOptions& options) {
+  std::vector<std::string> flags;
+  if (!options.backend_dir.empty()) flags = {"--backend-dir", options.backend_dir};
+  return flags;
+}
+
+absl::Status StartChildren(const GroupOptions& options, int num_ranks, Mailbox* mailbox,
+                           LaunchedGroup& group) {
+  UniqueFd comm(memfd_create("tessera-comm", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  if (!comm.valid()) return absl::ErrnoToStatus(errno, "cannot make memory for the ranks to share");
+  for (int rank = 0; rank < num_ranks; ++rank) {
+    group.addresses.push_back("unix:" + group.folder->SocketPath(absl::StrCat(rank)));
+    ChildProcessOptions child{.program = options.worker_program,
+                              .arguments = CommonFlags(options),
+                              .name = absl::StrCat("rank ", rank),
+                              .secret = group.secret,
+                              .comm_fd = comm.get()};
+    for (std::string flag :
+         {std::string("--listen"), group.addresses.back(), std::string("--parent-fd"),
+          absl::StrCat(kChildParentFd), std::string("--secret-fd"), absl::StrCat(kChildSecretFd),
+          std::string("--comm-fd"), absl::StrCat(kChildCommFd)}) {
+      child.arguments.push_back(std::move(flag));
+    }
+    ASSIGN_OR_RETURN(auto process, ChildProcess::Start(child, PutInto(mailbox, rank)));
+    group.children.push_back(std::move(process));
+  }
+  return absl::OkStatus();
+}
+
+// mpirun as the child, the ranks as its own. They inherit nothing: the secret lies in the private
+// folder until they are connected, and they end with their session.
+absl::Status StartMpirun(const GroupOptions& options, int num_ranks, Mailbox* mailbox,
+                         LaunchedGroup& group) {
+  RETURN_IF_ERROR(group.folder->Write("secret", group.secret));
+  for (int rank = 0; rank < num_ranks; ++rank) {
+    group.addresses.push_back("unix:" + group.folder->SocketPath(absl::StrCat(rank)));
+  }
+  ChildProcessOptions child{
+      .program = options.worker_program, .name = "mpirun", .secret = group.secret};
+  // Open MPI refuses to run as root, in a container too, unless it is told twice.
+  if (geteuid() == 0) {
+    child.environment = {"OMPI_ALLOW_RUN_AS_ROOT=1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1"};
+  }
+  child.arguments = {"--parent-fd", absl::StrCat(kChildParentFd), "--launch", "mpirun",
+                     // Ranks may share cores, and their threads are ours to place.
+                     "--oversubscribe", "--bind-to", "none", "-n", absl::StrCat(num_ranks),
+                     options.worker_program, "--comm", "mpi", "--once", "--listen",
+                     "unix:" + group.folder->SocketPath("%r"), "--secret-file",
+                     group.folder->path() + "/secret"};
+  for (std::string& flag : CommonFlags(options)) child.arguments.push_back(std::move(flag));
+  ASSIGN_OR_RETURN(auto process, ChildProcess::Start(child, PutInto(mailbox, -1)));
+  group.children.push_back(std::move(process));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+LaunchedGroup::~LaunchedGroup() {
+  for (auto& child : children) child->Signal(mpirun ? SIGTERM : SIGKILL);
+  if (mpirun) {
+    for (auto& child : children) child->WaitForExit(kMpirunGrace);
+  }
+}
+
+absl::StatusOr<LaunchedGroup> LaunchGroup(const GroupOptions& options, Mailbox* mailbox) {
+  int num_ranks = options.layout.tp * options.layout.pp;
+  LaunchedGroup group;
+  if (!options.workers.empty()) {
+    group.secret = options.secret;
+    ASSIGN_OR_RETURN(group.addresses, ResolveWorkers(options.workers, num_ranks));
+    return group;
+  }
+  group.local = true;
+  group.mpirun = ResolveComm(options) == "mpi";
+  ASSIGN_OR_RETURN(std::string bytes, rpc::RandomBytes(rpc::kSessionNonceBytes));
+  // Text, since white space at the end of a secret file does not count.
+  for (char c : bytes)
+    absl::StrAppend(&group.secret, absl::Hex(static_cast<uint8_t>(c), absl::kZeroPad2));
+  ASSIGN_OR_RETURN(group.folder, RuntimeFolder::Create(options.runtime_dir));
+  RETURN_IF_ERROR(group.mpirun ? StartMpirun(options, num_ranks, mailbox, group)
+                               : StartChildren(options, num_ranks, mailbox, group));
+  return group;
+}
+
+}  // namespace tessera::server

@@ -1,0 +1,38 @@
+// Starting a group's workers, or finding those that run elsewhere.
+#ifndef TESSERA_SERVER_EXECUTOR_LAUNCH_H_
+#define TESSERA_SERVER_EXECUTOR_LAUNCH_H_
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "server/executor/child_process.h"
+#include "server/executor/group_options.h"
+#include "server/executor/mailbox.h"
+#include "server/executor/runtime_folder.h"
+
+namespace tessera::server {
+
+// The workers of one epoch. The destructor ends those that were started here. Thread-compatible.
+struct LaunchedGroup {
+  LaunchedGroup() = default;
+  LaunchedGroup(LaunchedGroup&&) = default;
+  LaunchedGroup& operator=(LaunchedGroup&&) = default;
+  ~LaunchedGroup();
+
+  std::string secret;
+  std::vector<std::string> addresses;     // by rank
+  bool local = false;                     // started here: they may not listen yet
+  bool mpirun = false;                    // by mpirun
+  std::unique_ptr<RuntimeFolder> folder;  // of local ones; needed until they are connected
+  std::vector<std::unique_ptr<ChildProcess>> children;  // by rank; or mpirun alone
+};
+
+// Returns without waiting for the workers. The loss of a child is put into `mailbox`. The children
+// end when the calling thread ends.
+absl::StatusOr<LaunchedGroup> LaunchGroup(const GroupOptions& options, Mailbox* mailbox);
+
+}  // namespace tessera::server
+
+#endif  // TESSERA_SERVER_EXECUTOR_LAUNCH_H_

@@ -1,0 +1,45 @@
+#include "server/executor/progress_watch.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+
+namespace tessera::server {
+
+ProgressWatch::ProgressWatch(int num_ranks, Limits limits, absl::Time now)
+    : limits_(limits),
+      ranks_(num_ranks, RankState{.last_heard = now}),
+      last_moved_(now),
+      last_check_(now) {}
+
+void ProgressWatch::Progress(int rank, uint64_t progress, absl::Time now) {
+  if (progress == ranks_[rank].progress) return;
+  ranks_[rank].progress = progress;
+  last_moved_ = now;
+}
+
+absl::Status ProgressWatch::Check(absl::Time now, bool idle) {
+  bool late = now - last_check_ > std::min(limits_.silence, limits_.stall) / 2;
+  last_check_ = now;
+  if (idle || late) last_moved_ = now;
+  if (late) {
+    for (RankState& rank : ranks_) rank.last_heard = now;
+    return absl::OkStatus();
+  }
+  for (size_t rank = 0; rank < ranks_.size(); ++rank) {
+    if (now - ranks_[rank].last_heard <= limits_.silence) continue;
+    return absl::UnavailableError(absl::StrCat("rank ", rank, " has sent nothing for ",
+                                               absl::FormatDuration(limits_.silence),
+                                               "; it, its host or the network hangs"));
+  }
+  if (now - last_moved_ <= limits_.stall) return absl::OkStatus();
+  auto least = std::min_element(ranks_.begin(), ranks_.end(), [](const auto& a, const auto& b) {
+    return a.progress < b.progress;
+  });
+  return absl::UnavailableError(
+      absl::StrCat("the group has done nothing for ", absl::FormatDuration(limits_.stall),
+                   "; rank ", least - ranks_.begin(),
+                   " has done the least. If the machine is merely slow, raise --step-timeout"));
+}
+
+}  // namespace tessera::server

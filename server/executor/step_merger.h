@@ -1,0 +1,43 @@
+// Puts the ranks' answers to a step together, and notices a rank that computes something else.
+#ifndef TESSERA_SERVER_EXECUTOR_STEP_MERGER_H_
+#define TESSERA_SERVER_EXECUTOR_STEP_MERGER_H_
+
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "internal/v1/worker.pb.h"
+#include "server/scheduler/step.h"
+
+namespace tessera::server {
+
+// Every rank answers every step, in their order. Thread-compatible.
+class StepMerger {
+ public:
+  explicit StepMerger(int num_ranks) : answered_(num_ranks, 0) {}
+
+  // The result of a step, once its last rank has answered. INTERNAL, naming the rank, where it
+  // answers another step than the first rank did, or has drawn other tokens.
+  absl::StatusOr<std::optional<StepResult>> Add(int rank, const internal::v1::StepResult& answer);
+  // Steps merged so far.
+  uint64_t merged() const { return merged_; }
+
+ private:
+  struct Pending {
+    uint64_t step = 0;
+    uint64_t ids_hash = 0;
+    int first_rank = 0;
+    int answers = 0;
+    StepResult result;  // of the rank that samples: the only one with results
+  };
+
+  std::vector<uint64_t> answered_;  // steps, by rank
+  uint64_t merged_ = 0;
+  std::deque<Pending> pending_;  // the first is the step number `merged_`
+};
+
+}  // namespace tessera::server
+
+#endif  // TESSERA_SERVER_EXECUTOR_STEP_MERGER_H_

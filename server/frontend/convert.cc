@@ -1,0 +1,148 @@
+#include "server/frontend/convert.h"
+
+#include <variant>
+
+namespace tessera::server {
+namespace {
+
+void FillLogprobs(const Token& token, const AnswerFormat& format, v1::TokenLogprobs& out) {
+  out.set_token_id(token.id);
+  out.set_logprob(token.logprob);
+  out.set_token_bytes(format.tokenizer->TokenBytes(token.id));
+  for (const TopToken& top : token.top) {
+    auto* entry = out.add_top();
+    entry->set_token_id(top.id);
+    entry->set_logprob(top.logprob);
+    entry->set_token_bytes(format.tokenizer->TokenBytes(top.id));
+  }
+}
+
+void Fill(const AcceptedEvent& event, const AnswerFormat& format, v1::Accepted& out) {
+  out.set_seed(event.seed);
+  out.set_numerics_id(event.numerics_id);
+  out.set_weights_version(event.weights_version);
+  if (format.token_ids) {
+    out.mutable_prompt_token_ids()->mutable_ids()->Assign(format.prompt.begin(),
+                                                          format.prompt.end());
+  }
+  if (format.prompt_logprobs) {
+    auto* first = out.add_prompt_logprobs();
+    first->set_token_id(format.prompt[0]);
+    first->set_token_bytes(format.tokenizer->TokenBytes(format.prompt[0]));
+    for (const Token& token : event.prompt_logprobs) {
+      FillLogprobs(token, format, *out.add_prompt_logprobs());
+    }
+  }
+}
+
+bool Fill(const DeltaEvent& event, const AnswerFormat& format, v1::Delta& out) {
+  out.set_text(event.text);
+  for (const Token& token : event.tokens) {
+    if (format.token_ids) out.add_token_ids(token.id);
+    if (format.logprobs) FillLogprobs(token, format, *out.add_logprobs());
+  }
+  return !out.text().empty() || out.token_ids_size() > 0 || out.logprobs_size() > 0;
+}
+
+void Fill(const FinishedEvent& event, v1::Finished& out) {
+  out.set_reason(event.reason == FinishReason::kStop ? v1::Finished::STOP : v1::Finished::LENGTH);
+  out.mutable_usage()->set_prompt_tokens(event.prompt_tokens);
+  out.mutable_usage()->set_completion_tokens(event.completion_tokens);
+  out.set_stop_string(event.stop_string);
+  if (event.stop_token_id) out.set_stop_token_id(*event.stop_token_id);
+}
+
+}  // namespace
+
+std::optional<v1::GenerateResponse> ToResponse(const ResponseEvent& event,
+                                               const AnswerFormat& format) {
+  v1::GenerateResponse out;
+  out.set_request_id(format.request_id);
+  if (const auto* accepted = std::get_if<AcceptedEvent>(&event)) {
+    Fill(*accepted, format, *out.mutable_accepted());
+  } else if (const auto* delta = std::get_if<DeltaEvent>(&event)) {
+    if (!Fill(*delta, format, *out.mutable_delta())) return std::nullopt;
+  } else {
+    Fill(std::get<FinishedEvent>(event), *out.mutable_finished());
+  }
+  return out;
+}
+
+v1::EngineFigures ToProto(const Counters& counters) {
+  v1::EngineFigures out;
+  out.set_running(counters.running);
+  out.set_waiting(counters.waiting);
+  out.set_requests_total(counters.requests_total);
+  out.set_requests_failed(counters.requests_failed);
+  out.set_requests_cancelled(counters.requests_cancelled);
+  out.set_prompt_tokens_total(counters.prompt_tokens_total);
+  out.set_completion_tokens_total(counters.completion_tokens_total);
+  out.set_steps_total(counters.steps_total);
+  out.set_kv_blocks_total(counters.kv_blocks_total);
+  out.set_kv_blocks_free(counters.kv_blocks_free);
+  out.set_preemptions_total(counters.preemptions_total);
+  return out;
+}
+
+v1::ServerStatus::State ToProto(GroupState state) {
+  switch (state) {
+    case GroupState::kStarting:
+      return v1::ServerStatus::STARTING;
+    case GroupState::kLoading:
+      return v1::ServerStatus::LOADING;
+    case GroupState::kReady:
+      return v1::ServerStatus::READY;
+    case GroupState::kRecovering:
+      return v1::ServerStatus::RECOVERING;
+    case GroupState::kStopped:
+      return v1::ServerStatus::DRAINING;
+    case GroupState::kFailed:
+      return v1::ServerStatus::FAILED;
+  }
+  return v1::ServerStatus::STATE_UNSPECIFIED;
+}
+
+v1::ServerStatus::State ToProto(const EngineCondition& condition, const GroupStatus& group) {
+  switch (condition.state) {
+    case EngineState::kStarting:
+      return group.state == GroupState::kLoading ? v1::ServerStatus::LOADING
+                                                 : v1::ServerStatus::STARTING;
+    case EngineState::kReady:
+      return v1::ServerStatus::READY;
+    case EngineState::kRecovering:
+      return v1::ServerStatus::RECOVERING;
+    case EngineState::kDraining:
+      return v1::ServerStatus::DRAINING;
+    case EngineState::kFailed:
+      return v1::ServerStatus::FAILED;
+  }
+  return v1::ServerStatus::STATE_UNSPECIFIED;
+}
+
+v1::GroupStatus ToProto(const GroupStatus& status) {
+  v1::GroupStatus out;
+  out.set_state(ToProto(status.state));
+  out.set_epoch(status.epoch);
+  out.set_tp(status.tp);
+  out.set_pp(status.pp);
+  out.set_comm(status.comm);
+  out.set_restarts(status.restarts);
+  out.set_last_loss(status.last_loss);
+  for (const RankStatus& rank : status.ranks) {
+    auto* entry = out.add_ranks();
+    entry->set_rank(rank.rank);
+    entry->set_stage(rank.stage);
+    entry->set_tp_index(rank.tp_index);
+    entry->set_address(rank.address);
+    entry->set_pid(static_cast<uint32_t>(rank.pid));
+    entry->set_host(rank.host);
+    entry->set_kernels(rank.kernels);
+    entry->set_weight_bytes(rank.weight_bytes);
+    entry->set_weight_bytes_read(rank.weight_bytes_read);
+    entry->set_kv_bytes(rank.kv_bytes);
+    entry->set_load_fraction(rank.load_fraction);
+  }
+  return out;
+}
+
+}  // namespace tessera::server

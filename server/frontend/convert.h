@@ -1,0 +1,39 @@
+// The engine's events and figures as messages of the public API.
+#ifndef TESSERA_SERVER_FRONTEND_CONVERT_H_
+#define TESSERA_SERVER_FRONTEND_CONVERT_H_
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "server/engine/engine.h"
+#include "server/engine/request.h"
+#include "server/executor/executor.h"
+#include "server/metrics/counters.h"
+#include "server/text/tokenizer.h"
+#include "tessera/v1/admin.pb.h"
+#include "tessera/v1/inference.pb.h"
+
+namespace tessera::server {
+
+// What the client of one request wants to see.
+struct AnswerFormat {
+  std::string request_id;
+  bool token_ids = false;
+  bool logprobs = false;
+  bool prompt_logprobs = false;
+  std::vector<uint32_t> prompt;          // where token_ids or prompt_logprobs
+  const Tokenizer* tokenizer = nullptr;  // for the bytes of tokens
+};
+
+// Nothing where a delta has nothing that the client wants. `event` is no absl::Status.
+std::optional<v1::GenerateResponse> ToResponse(const ResponseEvent& event,
+                                               const AnswerFormat& format);
+
+v1::EngineFigures ToProto(const Counters& counters);
+v1::GroupStatus ToProto(const GroupStatus& status);
+v1::ServerStatus::State ToProto(const EngineCondition& condition, const GroupStatus& group);
+
+}  // namespace tessera::server
+
+#endif  // TESSERA_SERVER_FRONTEND_CONVERT_H_

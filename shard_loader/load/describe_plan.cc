@@ -1,0 +1,173 @@
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "shard_loader/io/host_memory.h"
+#include "shard_loader/load/describe.h"
+#include "shard_loader/load/load_shard.h"
+#include "shard_loader/plan/packed_layout.h"
+#include "shard_loader/status_macros.h"
+
+namespace tessera::shard_loader {
+namespace {
+
+using nlohmann::json;
+
+json RangeJson(Range range) { return {{"begin", range.begin}, {"end", range.end}}; }
+
+std::string RangeText(const json& range) {
+  const auto begin = range["begin"].get<int64_t>();
+  const auto end = range["end"].get<int64_t>();
+  if (begin == end) return "-";
+  return end == begin + 1 ? absl::StrCat(begin) : absl::StrCat(begin, "-", end - 1);
+}
+
+json RankJson(const RankPlan& plan) {
+  return {{"rank", plan.rank},
+          {"stage", plan.stage},
+          {"tp_index", plan.tp_index},
+          {"layers", RangeJson(plan.layers)},
+          {"attention_lanes", RangeJson(plan.attention_lanes)},
+          {"heads", RangeJson(plan.heads)},
+          {"kv_heads", RangeJson(plan.kv_heads)},
+          {"mlp_lanes", RangeJson(plan.mlp_lanes)},
+          {"mlp_columns", RangeJson(plan.mlp_columns)},
+          {"vocab", RangeJson(plan.vocab)},
+          {"embedding", plan.has_embedding},
+          {"head", plan.has_head}};
+}
+
+void AddMemory(const MemoryPlan& memory, const MemoryOptions& options, json& report) {
+  for (const RankMemory& rank : memory.ranks) {
+    report["ranks"][rank.rank]["memory"] = {
+        {"weights", rank.weights}, {"workspace", rank.workspace},
+        {"process", rank.process}, {"kv_per_block", rank.kv_per_block},
+        {"kv", rank.kv},           {"total", rank.total()}};
+  }
+  report["memory"] = {{"kv_dtype", DTypeName(options.kv_dtype)},
+                      {"max_model_len", memory.max_model_len},
+                      {"max_num_seqs", options.limits.max_num_seqs},
+                      {"max_num_batched_tokens", options.limits.max_num_batched_tokens},
+                      {"num_kv_blocks", memory.num_kv_blocks},
+                      {"kv_tokens", memory.num_kv_blocks * kKvBlockTokens},
+                      {"needed_bytes", memory.needed_bytes},
+                      {"available_bytes", memory.available_bytes},
+                      {"shared", options.ranks_share_memory}};
+  report["fits"] = memory.fits.ok();
+  if (!memory.fits.ok()) report["why"] = std::string(memory.fits.message());
+}
+
+std::string Bytes(const json& value) { return FormatBytes(value.get<int64_t>()); }
+
+std::string CutLines(const json& report) {
+  std::string text =
+      absl::StrFormat("%-5s %-6s %-9s %-9s %-9s %-13s %-15s %-11s %s\n", "rank", "stage", "layers",
+                      "heads", "kv heads", "mlp columns", "vocabulary", "reads", "holds");
+  for (const json& rank : report["ranks"]) {
+    const bool vocab = rank["embedding"].get<bool>() || rank["head"].get<bool>();
+    absl::StrAppendFormat(&text, "%-5d %-6d %-9s %-9s %-9s %-13s %-15s %-11s %s\n",
+                          rank["rank"].get<int>(), rank["stage"].get<int>(),
+                          RangeText(rank["layers"]), RangeText(rank["heads"]),
+                          RangeText(rank["kv_heads"]), RangeText(rank["mlp_columns"]),
+                          vocab ? RangeText(rank["vocab"]) : "-", Bytes(rank["bytes_read"]),
+                          Bytes(rank["bytes_held"]));
+  }
+  return text;
+}
+
+std::string MemoryLines(const json& report) {
+  std::string text = absl::StrFormat("\n%-5s %-11s %-11s %-11s %-11s %-11s %s\n", "rank", "weights",
+                                     "workspace", "process", "kv/block", "kv", "total");
+  for (const json& rank : report["ranks"]) {
+    const json& memory = rank["memory"];
+    absl::StrAppendFormat(&text, "%-5d %-11s %-11s %-11s %-11s %-11s %s\n", rank["rank"].get<int>(),
+                          Bytes(memory["weights"]), Bytes(memory["workspace"]),
+                          Bytes(memory["process"]), Bytes(memory["kv_per_block"]),
+                          Bytes(memory["kv"]), Bytes(memory["total"]));
+  }
+  const json& memory = report["memory"];
+  absl::StrAppend(&text, "KV cache: ", memory["num_kv_blocks"].get<int64_t>(), " blocks, ",
+                  memory["kv_tokens"].get<int64_t>(), " tokens of ",
+                  memory["kv_dtype"].get<std::string>(), "; a sequence has up to ",
+                  memory["max_model_len"].get<int64_t>(), "\n");
+  if (report["fits"].get<bool>()) {
+    absl::StrAppend(&text, "fits: needs ", Bytes(memory["needed_bytes"]), " of ",
+                    Bytes(memory["available_bytes"]),
+                    memory["shared"].get<bool>() ? " on this host\n" : " on each host\n");
+  } else {
+    absl::StrAppend(&text, "does not fit: ", report["why"].get<std::string>(), "\n");
+  }
+  return text;
+}
+
+}  // namespace
+
+absl::StatusOr<MemoryOptions> ToMemoryOptions(const Checkpoint& checkpoint,
+                                              const PlanRequest& request) {
+  MemoryOptions options;
+  options.weight_dtype = request.weight_dtype.value_or(checkpoint.dtype());
+  options.kv_dtype = request.kv_dtype.value_or(options.weight_dtype);
+  options.limits = request.limits;
+  options.max_model_len = request.max_model_len;
+  options.num_kv_blocks = request.num_kv_blocks;
+  options.ranks_share_memory = request.ranks_share_memory;
+  if (request.max_model_len < 0 || request.max_model_len > checkpoint.spec().context_length) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "shard_loader: --max-model-len ", request.max_model_len, ": the model was made for 1 to ",
+        checkpoint.spec().context_length, " positions"));
+  }
+  if (request.limits.max_num_batched_tokens < 1 || request.limits.max_num_seqs < 1 ||
+      request.num_kv_blocks < 0) {
+    return absl::FailedPreconditionError(
+        "shard_loader: --max-num-batched-tokens and --max-num-seqs start at 1, --num-kv-blocks at "
+        "0 (automatic)");
+  }
+  if (request.available_bytes) {
+    options.available_bytes = *request.available_bytes;
+  } else {
+    ASSIGN_OR_RETURN(const HostMemory host, ReadHostMemory());
+    options.available_bytes = host.usable();
+  }
+  return options;
+}
+
+absl::StatusOr<json> PlanJson(const Checkpoint& checkpoint, const PlanRequest& request) {
+  ASSIGN_OR_RETURN(const std::vector<RankPlan> plans,
+                   MakeRankPlans(checkpoint.spec(), request.layout));
+  const DType dtype = request.weight_dtype.value_or(checkpoint.dtype());
+  json report = {{"folder", checkpoint.folder().string()},
+                 {"tp", request.layout.tp},
+                 {"pp", request.layout.pp},
+                 {"lanes", request.layout.lanes},
+                 {"attention_lanes", plans[0].attention_tree.num_lanes()},
+                 {"mlp_lanes", plans[0].mlp_tree.num_lanes()},
+                 {"stored_dtype", DTypeName(checkpoint.dtype())},
+                 {"weight_dtype", DTypeName(dtype)},
+                 {"bytes", checkpoint.total_bytes()},
+                 {"ranks", json::array()}};
+  for (const RankPlan& plan : plans) {
+    json rank = RankJson(plan);
+    ASSIGN_OR_RETURN(rank["bytes_read"], ShardBytes(checkpoint, plan));
+    rank["bytes_held"] = MakePackedLayout(checkpoint.spec(), plan, dtype).bytes;
+    report["ranks"].push_back(std::move(rank));
+  }
+  if (request.memory) {
+    ASSIGN_OR_RETURN(const MemoryOptions options, ToMemoryOptions(checkpoint, request));
+    AddMemory(PlanMemory(checkpoint.spec(), plans, options), options, report);
+  }
+  return report;
+}
+
+absl::StatusOr<std::string> PlanText(const Checkpoint& checkpoint, const PlanRequest& request) {
+  ASSIGN_OR_RETURN(const json report, PlanJson(checkpoint, request));
+  std::string text = absl::StrCat(report["folder"].get<std::string>(), ": ", Bytes(report["bytes"]),
+                                  " stored as ", report["stored_dtype"].get<std::string>(),
+                                  ", held as ", report["weight_dtype"].get<std::string>(), "; tp ",
+                                  request.layout.tp, ", pp ", request.layout.pp, ", ",
+                                  report["attention_lanes"].get<int>(), " attention lanes, ",
+                                  report["mlp_lanes"].get<int>(), " MLP lanes\n", CutLines(report));
+  if (request.memory) absl::StrAppend(&text, MemoryLines(report));
+  return text;
+}
+
+}  // namespace tessera::shard_loader

@@ -1,0 +1,190 @@
+#include "shard_loader/plan/memory.h"
+
+#include <algorithm>
+#include <limits>
+#include <optional>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "shard_loader/plan/packed_layout.h"
+
+namespace tessera::shard_loader {
+namespace {
+
+int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// What the ranks of one memory take: all of them, or the worst of those that have one each.
+struct Demand {
+  int64_t fixed = 0;
+  int64_t kv_per_block = 0;
+};
+
+std::vector<Demand> DemandsOf(const MemoryPlan& plan, bool shared) {
+  std::vector<Demand> demands(shared ? 1 : plan.ranks.size());
+  for (size_t i = 0; i < plan.ranks.size(); ++i) {
+    Demand& demand = demands[shared ? 0 : i];
+    demand.fixed += plan.ranks[i].fixed();
+    demand.kv_per_block += plan.ranks[i].kv_per_block;
+  }
+  return demands;
+}
+
+// Blocks that fit beside everything else in every memory; negative where not even that fits.
+int64_t Capacity(const std::vector<Demand>& demands, int64_t available) {
+  int64_t blocks = std::numeric_limits<int64_t>::max();
+  for (const Demand& demand : demands) {
+    const int64_t rest = available - demand.fixed;
+    blocks = std::min(blocks, rest < 0 ? -1 : rest / std::max<int64_t>(1, demand.kv_per_block));
+  }
+  return blocks;
+}
+
+int64_t Needed(const std::vector<Demand>& demands, int64_t blocks) {
+  int64_t most = 0;
+  for (const Demand& demand : demands) {
+    most = std::max(most, demand.fixed + blocks * demand.kv_per_block);
+  }
+  return most;
+}
+
+struct Evaluation {
+  MemoryPlan plan;
+  int64_t capacity = 0;      // blocks that fit
+  int64_t one_sequence = 0;  // blocks of the longest sequence
+  bool fits() const { return plan.num_kv_blocks >= one_sequence && plan.num_kv_blocks <= capacity; }
+};
+
+// Without looking for advice, so that advice may call it.
+Evaluation Evaluate(const DecoderSpec& spec, absl::Span<const RankPlan> plans,
+                    const MemoryOptions& options) {
+  Evaluation result;
+  MemoryPlan& plan = result.plan;
+  for (const RankPlan& rank : plans) {
+    RankMemory memory;
+    memory.rank = rank.rank;
+    memory.weights = MakePackedLayout(spec, rank, options.weight_dtype).bytes;
+    memory.workspace = MakeWorkspaceLayout(spec, rank, options.limits).bytes();
+    memory.process = kProcessBytes;
+    memory.kv_per_block = KvBytesPerBlock(spec, rank, options.kv_dtype);
+    plan.ranks.push_back(memory);
+  }
+  plan.max_model_len = options.max_model_len > 0 ? options.max_model_len : spec.context_length;
+  plan.available_bytes = options.available_bytes;
+  result.one_sequence = CeilDiv(plan.max_model_len, kKvBlockTokens);
+  const std::vector<Demand> demands = DemandsOf(plan, options.ranks_share_memory);
+  result.capacity = Capacity(demands, options.available_bytes);
+  const int64_t useful = std::max<int64_t>(1, options.limits.max_num_seqs) * result.one_sequence;
+  plan.num_kv_blocks = options.num_kv_blocks > 0
+                           ? options.num_kv_blocks
+                           : std::max(std::min(useful, result.capacity), result.one_sequence);
+  plan.needed_bytes = Needed(demands, plan.num_kv_blocks);
+  for (RankMemory& memory : plan.ranks) memory.kv = memory.kv_per_block * plan.num_kv_blocks;
+  return result;
+}
+
+// The smallest wider layout with a memory of its own for each rank that fits.
+std::optional<Layout> WiderLayout(const DecoderSpec& spec, const Layout& now,
+                                  MemoryOptions options) {
+  options.ranks_share_memory = false;
+  std::vector<Layout> candidates;
+  int tp = now.tp;
+  for (; tp <= now.lanes; ++tp) {
+    if (!MakeRankPlans(spec, {tp, now.pp, now.lanes}).ok()) break;
+    candidates.push_back({tp, now.pp, now.lanes});
+  }
+  for (int pp = now.pp + 1; pp <= spec.num_layers; pp *= 2) {
+    candidates.push_back({std::max(1, tp - 1), pp, now.lanes});
+  }
+  for (const Layout& layout : candidates) {
+    const auto plans = MakeRankPlans(spec, layout);
+    if (plans.ok() && plans->size() > 1 && Evaluate(spec, *plans, options).fits()) return layout;
+  }
+  return std::nullopt;
+}
+
+std::string Advice(const DecoderSpec& spec, const Layout& layout, const MemoryOptions& options,
+                   const Evaluation& found) {
+  std::vector<std::string> ways;
+  if (found.capacity >= 1 && found.capacity < found.one_sequence) {
+    ways.push_back(absl::StrCat("--max-model-len ", found.capacity * kKvBlockTokens));
+  }
+  if (found.capacity >= found.one_sequence) {
+    ways.push_back(absl::StrCat("--num-kv-blocks ", found.capacity));
+  }
+  if (options.limits.max_num_batched_tokens > 256) {
+    MemoryOptions smaller = options;
+    smaller.limits.max_num_batched_tokens = 256;
+    smaller.limits.max_num_seqs = std::min<int64_t>(options.limits.max_num_seqs, 256);
+    const auto plans = MakeRankPlans(spec, layout);
+    if (plans.ok() && Evaluate(spec, *plans, smaller).fits()) {
+      ways.push_back("--max-num-batched-tokens 256");
+    }
+  }
+  if (options.weight_dtype == DType::kF32) ways.push_back("--dtype bf16");
+  if (const auto wider = WiderLayout(spec, layout, options)) {
+    ways.push_back(absl::StrCat("--tp ", wider->tp,
+                                wider->pp > 1 ? absl::StrCat(" --pp ", wider->pp) : std::string(),
+                                " with one rank on each host (--workers)"));
+  }
+  std::string advice;
+  for (const std::string& way : ways) absl::StrAppend(&advice, advice.empty() ? "" : ", or ", way);
+  return advice.empty() ? "use a machine with more memory" : absl::StrCat("use ", advice);
+}
+
+absl::Status Refusal(const DecoderSpec& spec, const Layout& layout, const MemoryOptions& options,
+                     const Evaluation& found) {
+  const MemoryPlan& plan = found.plan;
+  if (plan.num_kv_blocks < found.one_sequence) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("shard_loader: --num-kv-blocks ", plan.num_kv_blocks, " hold ",
+                     plan.num_kv_blocks * kKvBlockTokens, " tokens, less than one sequence of ",
+                     plan.max_model_len, "; use --num-kv-blocks ", found.one_sequence,
+                     " or more, or ", "--max-model-len ", plan.num_kv_blocks * kKvBlockTokens));
+  }
+  int64_t weights = 0;
+  int64_t rest = 0;
+  int64_t kv = 0;
+  for (const RankMemory& rank : plan.ranks) {
+    const bool count = options.ranks_share_memory || rank.total() == plan.needed_bytes;
+    if (!count) continue;
+    weights += rank.weights;
+    rest += rank.workspace + rank.process;
+    kv += rank.kv;
+    if (!options.ranks_share_memory) break;
+  }
+  const std::string who = options.ranks_share_memory
+                              ? absl::StrCat(plan.ranks.size(), " rank",
+                                             plan.ranks.size() == 1 ? "" : "s", " on one host")
+                              : "the largest rank";
+  return absl::FailedPreconditionError(absl::StrCat(
+      "shard_loader: the model does not fit: ", who, " needs ", FormatBytes(plan.needed_bytes),
+      " (weights ", FormatBytes(weights), ", KV cache of ", plan.num_kv_blocks * kKvBlockTokens,
+      " tokens ", FormatBytes(kv), ", workspace and process ", FormatBytes(rest), "), has ",
+      FormatBytes(plan.available_bytes), "; ", Advice(spec, layout, options, found)));
+}
+
+}  // namespace
+
+MemoryPlan PlanMemory(const DecoderSpec& spec, absl::Span<const RankPlan> plans,
+                      const MemoryOptions& options) {
+  Evaluation found = Evaluate(spec, plans, options);
+  if (!found.fits() && !plans.empty()) {
+    found.plan.fits = Refusal(spec, plans[0].layout, options, found);
+  }
+  return std::move(found.plan);
+}
+
+std::string FormatBytes(int64_t bytes) {
+  constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
+  auto value = static_cast<double>(bytes);
+  size_t unit = 0;
+  while (value >= 1024 && unit + 1 < std::size(kUnits)) {
+    value /= 1024;
+    ++unit;
+  }
+  if (unit == 0) return absl::StrCat(bytes, " B");
+  return absl::StrFormat("%.2f %s", value, kUnits[unit]);
+}
+
+}  // namespace tessera::shard_loader

@@ -1,0 +1,95 @@
+#include "worker/app/step_codec.h"
+
+namespace tessera::worker {
+namespace {
+
+namespace v1 = internal::v1;
+
+SamplingParams FromProto(const v1::SamplingParams& from) {
+  SamplingParams to;
+  to.temperature = from.temperature();
+  to.top_k = from.top_k();
+  to.top_p = from.top_p();
+  to.min_p = from.min_p();
+  to.typical_p = from.typical_p();
+  to.repetition_penalty = from.repetition_penalty();
+  to.presence_penalty = from.presence_penalty();
+  to.frequency_penalty = from.frequency_penalty();
+  to.seed = from.seed();
+  return to;
+}
+
+SequenceStart FromProto(const v1::SequenceStart& from) {
+  SequenceStart to;
+  to.sequence = from.sequence();
+  to.admission = from.admission();
+  to.index = from.index();
+  to.token_ids.assign(from.token_ids().begin(), from.token_ids().end());
+  to.prompt_length = from.prompt_length();
+  to.sampling = FromProto(from.sampling());
+  to.max_tokens = from.max_tokens();
+  to.min_tokens = from.min_tokens();
+  to.stop_token_ids.assign(from.stop_token_ids().begin(), from.stop_token_ids().end());
+  if (from.has_logprobs()) to.logprobs = from.logprobs();
+  if (from.has_prompt_logprobs()) to.prompt_logprobs = from.prompt_logprobs();
+  return to;
+}
+
+v1::SequenceResult::Finish ToProto(Finish finish) {
+  switch (finish) {
+    case Finish::kRunning:
+      return v1::SequenceResult::RUNNING;
+    case Finish::kStop:
+      return v1::SequenceResult::STOP;
+    case Finish::kLength:
+      return v1::SequenceResult::LENGTH;
+    case Finish::kFailed:
+      break;
+  }
+  return v1::SequenceResult::FAILED;
+}
+
+void ToProto(const Token& from, v1::Token* to) {
+  to->set_id(from.id);
+  to->set_logprob(from.logprob);
+  to->mutable_top()->Reserve(static_cast<int>(from.top.size()));
+  for (const TopToken& top : from.top) {
+    v1::TopToken* added = to->add_top();
+    added->set_id(top.id);
+    added->set_logprob(top.logprob);
+  }
+}
+
+}  // namespace
+
+StepInput FromProto(const v1::Step& step) {
+  StepInput input;
+  input.step = step.step();
+  for (const v1::SequenceStart& start : step.starts()) input.starts.push_back(FromProto(start));
+  for (const v1::SequenceStep& entry : step.entries()) {
+    input.entries.push_back({.sequence = entry.sequence(),
+                             .num_tokens = entry.num_tokens(),
+                             .new_blocks = {entry.new_blocks().begin(), entry.new_blocks().end()}});
+  }
+  input.ends.assign(step.ends().begin(), step.ends().end());
+  return input;
+}
+
+v1::StepResult ToProto(const StepOutput& output) {
+  v1::StepResult result;
+  result.set_step(output.step);
+  result.set_ids_hash(output.ids_hash);
+  for (const SequenceResult& from : output.results) {
+    v1::SequenceResult* to = result.add_results();
+    to->set_sequence(from.sequence);
+    to->set_admission(from.admission);
+    to->set_finish(ToProto(from.finish));
+    to->set_error(from.error);
+    to->set_prompt_position(from.prompt_position);
+    for (const Token& token : from.tokens) ToProto(token, to->add_tokens());
+    for (const Token& token : from.prompt_tokens) ToProto(token, to->add_prompt_tokens());
+  }
+  return result;
+}
+
+}  // namespace tessera::worker

@@ -1,0 +1,162 @@
+#include "worker/runner/sequences.h"
+
+#include <algorithm>
+#include <unordered_set>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "shard_loader/status_macros.h"
+
+namespace tessera::worker {
+namespace {
+
+template <typename... Parts>
+absl::Status Violation(uint64_t sequence, const Parts&... parts) {
+  return absl::InternalError(absl::StrCat("worker: sequence ", sequence, ": ", parts...));
+}
+
+uint32_t TokensOf(const SequenceStep& entry, const Sequence& sequence) {
+  return std::min(entry.num_tokens, sequence.known() - sequence.computed);
+}
+
+}  // namespace
+
+uint32_t SequenceWork::prompt_rows_end() const {
+  if (!sequence->start.prompt_logprobs.has_value()) return begin;
+  return std::clamp(sequence->start.prompt_length - 1, begin, end);
+}
+
+absl::Status SequenceTable::CheckStart(const SequenceStart& start) const {
+  const uint64_t name = start.sequence;
+  if (start.token_ids.empty() || start.prompt_length == 0 ||
+      start.prompt_length > start.token_ids.size()) {
+    return Violation(name, "starts with ", start.token_ids.size(), " tokens and a prompt of ",
+                     start.prompt_length, "; expected a prompt of at least one, and all of it");
+  }
+  if (start.token_ids.size() > limits_.max_model_len) {
+    return Violation(name, "starts with ", start.token_ids.size(), " tokens; max_model_len is ",
+                     limits_.max_model_len);
+  }
+  for (uint32_t id : start.token_ids) {
+    if (id >= limits_.vocab_size) {
+      return Violation(name, "token id ", id, " is not in the vocabulary of ", limits_.vocab_size);
+    }
+  }
+  const uint32_t top = std::max(start.logprobs.value_or(0), start.prompt_logprobs.value_or(0));
+  if (top > limits_.max_logprobs) {
+    return Violation(name, "asks for ", top, " logprobs; max_logprobs is ", limits_.max_logprobs);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SequenceTable::CheckEntry(const SequenceStep& entry, const Sequence& sequence) const {
+  if (entry.num_tokens == 0) return Violation(entry.sequence, "an entry of no tokens");
+  for (uint32_t block : entry.new_blocks) {
+    if (block >= limits_.num_kv_blocks) {
+      return Violation(entry.sequence, "block ", block, " is granted, but there are ",
+                       limits_.num_kv_blocks);
+    }
+  }
+  const uint64_t slots = (sequence.blocks.size() + entry.new_blocks.size()) * limits_.block_tokens;
+  const uint64_t needed = uint64_t{sequence.computed} + TokensOf(entry, sequence);
+  if (needed > slots) {
+    return Violation(entry.sequence, "blocks for ", slots, " tokens are granted, but the step ",
+                     "reaches ", needed);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SequenceTable::Check(const StepInput& step) const {
+  const std::unordered_set<uint64_t> ended(step.ends.begin(), step.ends.end());
+  std::unordered_map<uint64_t, const SequenceStart*> started;
+  size_t left = sequences_.size();
+  for (uint64_t sequence : ended) left -= sequences_.count(sequence);
+  for (const SequenceStart& start : step.starts) {
+    const bool known = sequences_.count(start.sequence) > 0 && ended.count(start.sequence) == 0;
+    if (known || !started.emplace(start.sequence, &start).second) {
+      return Violation(start.sequence, "starts twice");
+    }
+    RETURN_IF_ERROR(CheckStart(start));
+  }
+  if (left + started.size() > limits_.max_num_seqs) {
+    return absl::InternalError(absl::StrCat("worker: ", left + started.size(),
+                                            " sequences at one time; max_num_seqs is ",
+                                            limits_.max_num_seqs));
+  }
+  std::unordered_set<uint64_t> seen;
+  uint64_t tokens = 0;
+  for (const SequenceStep& entry : step.entries) {
+    if (!seen.insert(entry.sequence).second) {
+      return Violation(entry.sequence, "two entries in step ", step.step);
+    }
+    Sequence fresh;
+    const Sequence* sequence = &fresh;
+    if (auto start = started.find(entry.sequence); start != started.end()) {
+      fresh.start = *start->second;
+    } else if (auto it = sequences_.find(entry.sequence);
+               it != sequences_.end() && ended.count(entry.sequence) == 0) {
+      sequence = &it->second;
+    } else {
+      return Violation(entry.sequence, "is not known in step ", step.step);
+    }
+    if (sequence->finish != Finish::kRunning) continue;
+    RETURN_IF_ERROR(CheckEntry(entry, *sequence));
+    tokens += TokensOf(entry, *sequence);
+  }
+  if (tokens > limits_.max_num_batched_tokens) {
+    return absl::InternalError(absl::StrCat("worker: step ", step.step, " has ", tokens,
+                                            " tokens; max_num_batched_tokens is ",
+                                            limits_.max_num_batched_tokens));
+  }
+  return absl::OkStatus();
+}
+
+bool SequenceTable::MayDraw(const Sequence& sequence) const {
+  return sequence.generated() < sequence.start.max_tokens &&
+         sequence.known() < limits_.max_model_len;
+}
+
+SequenceWork SequenceTable::WorkOf(const SequenceStep& entry, Sequence* sequence) const {
+  SequenceWork work;
+  work.sequence = sequence;
+  work.begin = sequence->computed;
+  work.end = work.begin + TokensOf(entry, *sequence);
+  work.draws = work.end == sequence->known() && MayDraw(*sequence);
+  return work;
+}
+
+absl::StatusOr<std::vector<SequenceWork>> SequenceTable::Begin(const StepInput& step) {
+  RETURN_IF_ERROR(Check(step));
+  for (uint64_t sequence : step.ends) sequences_.erase(sequence);
+  for (const SequenceStart& start : step.starts) sequences_[start.sequence].start = start;
+  std::vector<SequenceWork> work;
+  for (const SequenceStep& entry : step.entries) {
+    Sequence& sequence = sequences_[entry.sequence];
+    if (sequence.finish != Finish::kRunning) continue;
+    sequence.blocks.insert(sequence.blocks.end(), entry.new_blocks.begin(), entry.new_blocks.end());
+    work.push_back(WorkOf(entry, &sequence));
+  }
+  return work;
+}
+
+void SequenceTable::Advance(const SequenceWork& work, const DrawRecord& record) {
+  Sequence& sequence = *work.sequence;
+  sequence.computed = work.end;
+  if (record.outcome == DrawRecord::kFailed) {
+    sequence.finish = Finish::kFailed;
+    return;
+  }
+  if (record.outcome == DrawRecord::kDrawn) {
+    sequence.start.token_ids.push_back(record.id);
+    const std::vector<uint32_t>& stops = sequence.start.stop_token_ids;
+    if (std::find(stops.begin(), stops.end(), record.id) != stops.end()) {
+      sequence.finish = Finish::kStop;
+      return;
+    }
+  } else if (sequence.computed < sequence.known()) {
+    return;  // more of the prompt is to come
+  }
+  if (!MayDraw(sequence)) sequence.finish = Finish::kLength;
+}
+
+}  // namespace tessera::worker

@@ -1,0 +1,84 @@
+// The sequences that a rank knows. Every rank of a group keeps the same table, by the same steps.
+#ifndef TESSERA_WORKER_RUNNER_SEQUENCES_H_
+#define TESSERA_WORKER_RUNNER_SEQUENCES_H_
+
+#include <cstdint>
+#include <unordered_map>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "worker/runner/step.h"
+
+namespace tessera::worker {
+
+struct Sequence {
+  SequenceStart start;    // its token_ids grow with what is drawn
+  uint32_t computed = 0;  // tokens whose keys and values are in the cache
+  std::vector<uint32_t> blocks;
+  Finish finish = Finish::kRunning;
+
+  uint32_t known() const { return static_cast<uint32_t>(start.token_ids.size()); }
+  uint32_t generated() const { return known() - start.prompt_length; }
+};
+
+struct SequenceLimits {
+  uint32_t vocab_size = 0;
+  uint32_t block_tokens = 0;
+  uint32_t num_kv_blocks = 0;
+  uint32_t max_model_len = 0;
+  uint32_t max_num_batched_tokens = 0;
+  uint32_t max_num_seqs = 0;
+  uint32_t max_logprobs = 0;
+};
+
+// What a step computes of one sequence: its known tokens [begin, end).
+struct SequenceWork {
+  Sequence* sequence = nullptr;
+  uint32_t begin = 0;
+  uint32_t end = 0;
+  bool draws = false;  // a token follows from the last of them
+
+  // Logits of position p tell of the prompt's token at p + 1: those in [begin, prompt_rows_end()).
+  uint32_t prompt_rows_end() const;
+  bool needs_logits() const { return draws || prompt_rows_end() > begin; }
+};
+
+// What became of one piece of work that needed logits. Sent between ranks as it is.
+struct DrawRecord {
+  enum Outcome : uint32_t { kNothing = 0, kDrawn = 1, kFailed = 2 };
+  uint32_t outcome = kNothing;
+  uint32_t id = 0;
+};
+
+// Thread-compatible.
+class SequenceTable {
+ public:
+  explicit SequenceTable(const SequenceLimits& limits) : limits_(limits) {}
+
+  // Takes in the step's ends, starts and blocks, and returns its work in the order of the entries,
+  // without those of sequences that have ended. INTERNAL, with nothing changed, where the step
+  // contradicts what is known. The work is valid until the next call.
+  absl::StatusOr<std::vector<SequenceWork>> Begin(const StepInput& step);
+
+  // The tokens of `work` are in the cache; `record` says what was drawn. Ends the sequence where a
+  // stop id, max_tokens or the context says so.
+  void Advance(const SequenceWork& work, const DrawRecord& record);
+
+  size_t size() const { return sequences_.size(); }
+
+ private:
+  absl::Status Check(const StepInput& step) const;
+  absl::Status CheckStart(const SequenceStart& start) const;
+  // `known`, `computed` and `blocks` are those of the sequence before the step.
+  absl::Status CheckEntry(const SequenceStep& entry, const Sequence& sequence) const;
+  SequenceWork WorkOf(const SequenceStep& entry, Sequence* sequence) const;
+  bool MayDraw(const Sequence& sequence) const;
+
+  const SequenceLimits limits_;
+  std::unordered_map<uint64_t, Sequence> sequences_;
+};
+
+}  // namespace tessera::worker
+
+#endif  // TESSERA_WORKER_RUNNER_SEQUENCES_H_
