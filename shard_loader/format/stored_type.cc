@@ -12,7 +12,7 @@ struct Row {
 
 // In the order of the enum.
 constexpr Row kRows[] = {
-    {StoredType::kF64, "f64", {1, 8}, true},
+    {StoredType::kF64, "f64", {1, 8}, false},
     {StoredType::kF32, "f32", {1, 4}, true},
     {StoredType::kF16, "f16", {1, 2}, true},
     {StoredType::kBF16, "bf16", {1, 2}, true},
@@ -37,6 +37,7 @@ constexpr Row kRows[] = {
     {StoredType::kQ4K, "q4_k", {256, 144}, true},
     {StoredType::kQ5K, "q5_k", {256, 176}, true},
     {StoredType::kQ6K, "q6_k", {256, 210}, true},
+    {StoredType::kOther, "an unknown type", {1, 1}, false},
 };
 
 const Row& RowOf(StoredType type) { return kRows[static_cast<int>(type)]; }

@@ -31,7 +31,9 @@ struct IndexedTensor {
   std::vector<int64_t> shape;    // outermost first
   std::vector<int64_t> strides;  // in elements; blocks: rows without gaps
   ByteRange data;                // element (0, 0, ...) begins it
-  Codec codec = Codec::kNone;    // kDeflate: `data` is the compressed record, contiguous inside
+  Codec codec = Codec::kNone;    // kDeflate: `data` is the compressed record
+  uint64_t inflated_bytes = 0;   // kDeflate: of the record
+  uint64_t inflated_offset = 0;  // kDeflate: of element (0, 0, ...) in what it inflates to
 };
 
 inline constexpr size_t kMaxDimensions = 8;

@@ -108,7 +108,7 @@ TEST_CASE("a folder without config.json or without weights is not found") {
   CHECK(status.code() == absl::StatusCode::kNotFound);
   CHECK_THAT(Message(status), Contains("neither model.safetensors nor"));
   std::ofstream(folder.path() / "pytorch_model.bin") << "x";
-  CHECK(Checkpoint::Open(folder.path()).status().code() == absl::StatusCode::kUnimplemented);
+  CHECK(Checkpoint::Open(folder.path()).status().code() == absl::StatusCode::kDataLoss);
   CHECK(Checkpoint::Open(folder.path() / "config.json").status().code() ==
         absl::StatusCode::kFailedPrecondition);
 }
@@ -119,8 +119,8 @@ TEST_CASE("half a checkpoint names the file that is missing") {
   fs::remove(folder.path() / "model-00003-of-00004.safetensors");
   const auto status = Checkpoint::Open(folder.path()).status();
   CHECK(status.code() == absl::StatusCode::kDataLoss);
-  CHECK_THAT(Message(status), Contains("model-00003-of-00004.safetensors") &&
-                                  Contains("incomplete"));
+  CHECK_THAT(Message(status),
+             Contains("model-00003-of-00004.safetensors") && Contains("incomplete"));
 }
 
 TEST_CASE("a tensor that the spec needs and nobody holds is named") {

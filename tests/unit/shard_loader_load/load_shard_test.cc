@@ -113,8 +113,8 @@ TEST_CASE("at every layout each rank reads its slices only, and together they ar
           const auto [least, most] = std::minmax_element(counts.begin(), counts.end());
           const CutBy by = CutOf(checkpoint->spec(), id.role).by;
           // Shared KV heads are repeated; a tied embedding is held by both ends of a pipeline.
-          const bool twice = id.role == TensorRole::kEmbedding && pp > 1 &&
-                             checkpoint->spec().tied_embeddings;
+          const bool twice =
+              id.role == TensorRole::kEmbedding && pp > 1 && checkpoint->spec().tied_embeddings;
           CHECK(*least >= 1);
           if (by == CutBy::kNothing) CHECK(*least == tp);
           if (by == CutBy::kHeads || by == CutBy::kColumns) CHECK(*most == 1);
