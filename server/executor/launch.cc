@@ -69,7 +69,7 @@ absl::Status StartMpirun(const GroupOptions& options, int num_ranks, Mailbox* ma
   if (geteuid() == 0) {
     child.environment = {"OMPI_ALLOW_RUN_AS_ROOT=1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1"};
   }
-  child.arguments = {"--parent-fd", absl::StrCat(kChildParentFd), "--launch", "mpirun",
+  child.arguments = {"--launch", "mpirun",
                      // Ranks may share cores, and their threads are ours to place.
                      "--oversubscribe", "--bind-to", "none", "-n", absl::StrCat(num_ranks),
                      options.worker_program, "--comm", "mpi", "--once", "--listen",

@@ -153,12 +153,13 @@ absl::Status Refusal(const DecoderSpec& spec, const Layout& layout, const Memory
     kv += rank.kv;
     if (!options.ranks_share_memory) break;
   }
-  const std::string who = options.ranks_share_memory
-                              ? absl::StrCat(plan.ranks.size(), " rank",
-                                             plan.ranks.size() == 1 ? "" : "s", " on one host")
-                              : "the largest rank";
+  const std::string who =
+      options.ranks_share_memory
+          ? absl::StrCat(plan.ranks.size(), " rank",
+                         plan.ranks.size() == 1 ? " on one host needs" : "s on one host need")
+          : "the largest rank needs";
   return absl::FailedPreconditionError(absl::StrCat(
-      "shard_loader: the model does not fit: ", who, " needs ", FormatBytes(plan.needed_bytes),
+      "shard_loader: the model does not fit: ", who, " ", FormatBytes(plan.needed_bytes),
       " (weights ", FormatBytes(weights), ", KV cache of ", plan.num_kv_blocks * kKvBlockTokens,
       " tokens ", FormatBytes(kv), ", workspace and process ", FormatBytes(rest), "), has ",
       FormatBytes(plan.available_bytes), "; ", Advice(spec, layout, options, found)));

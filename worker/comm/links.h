@@ -7,9 +7,11 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
 
 namespace tessera::worker {
@@ -51,9 +53,15 @@ class Links {
   virtual absl::Status Wait(uint64_t ticket, Deadline deadline) = 0;
   virtual void Wake() = 0;
   // Tells the peers that this rank is leaving: in good order (OK), or for an error that is shown to
-  // them where the transport can carry it. The first call counts.
+  // them where the transport can carry it. The first call counts. From another thread than the one
+  // that uses the links it comes with CANCELLED only.
   virtual void Close(const absl::Status& why) = 0;
 };
+
+// What the peers are told of a rank that has closed its links.
+inline std::string WhyClosed(const absl::Status& why) {
+  return why.ok() ? "it left the group" : absl::StrCat("it failed: ", why.message());
+}
 
 }  // namespace tessera::worker
 

@@ -233,6 +233,7 @@ int64_t TryWrite(int peer, int stream, const void* bytes, size_t count) {
   if (!pipe.Started()) {
     for (auto& slot : pipe.slots) slot.bytes.resize(kFrameBytes);
   }
+  if (FlushAll() < 0) return -1;
   size_t taken = 0;
   while (taken < count) {
     OutPipe::Slot& slot = pipe.slots[pipe.filling];

@@ -2,7 +2,6 @@
 
 #include <array>
 
-#include "absl/strings/str_cat.h"
 #include "shard_loader/status_macros.h"
 #include "worker/comm/communicator.h"
 
@@ -31,10 +30,6 @@ Ring MakeRing(std::byte* memory, int64_t pair, int stream) {
 
 size_t RingMemoryBytes(int ranks) {
   return static_cast<size_t>(ranks) * static_cast<size_t>(ranks) * PairBytes();
-}
-
-std::string WhyClosed(const absl::Status& why) {
-  return why.ok() ? "it left the group" : absl::StrCat("it failed: ", why.message());
 }
 
 RingLinks::RingLinks(std::byte* memory, int rank, int size)

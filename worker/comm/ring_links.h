@@ -3,7 +3,6 @@
 #ifndef TESSERA_WORKER_COMM_RING_LINKS_H_
 #define TESSERA_WORKER_COMM_RING_LINKS_H_
 
-#include <string>
 #include <vector>
 
 #include "worker/comm/links.h"
@@ -14,9 +13,6 @@ namespace tessera::worker {
 // Bytes that the rings of a group take: a control block and data for every ordered pair of ranks
 // and stream.
 size_t RingMemoryBytes(int ranks);
-
-// What peers of a rank are told that closed its links.
-std::string WhyClosed(const absl::Status& why);
 
 class RingLinks : public Links {
  public:

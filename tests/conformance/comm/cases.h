@@ -15,6 +15,7 @@ struct CommCase {
   std::string sentence;
   // Run by every rank at once; not OK: what went wrong.
   absl::Status (*run)(worker::GroupComms& comms);
+  bool breaks = false;  // the communicators, on purpose
 };
 
 // Cases in which every rank does its part.

@@ -1,0 +1,224 @@
+#include "tests/conformance/backend/cases.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "shard_loader/plan/packed_layout.h"
+#include "shard_loader/plan/workspace.h"
+#include "worker/tensor/convert.h"
+
+namespace tessera::tests {
+namespace {
+
+using shard_loader::DType;
+using shard_loader::kKvBlockTokens;
+
+// SplitMix64 (Steele et al., "Fast splittable pseudorandom number generators").
+class Random {
+ public:
+  explicit Random(uint64_t seed) : state_(seed * 0x9e3779b97f4a7c15 + 1) {}
+  uint64_t Next() {
+    uint64_t z = (state_ += 0x9e3779b97f4a7c15);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+    return z ^ (z >> 31);
+  }
+  int64_t Below(int64_t bound) { return static_cast<int64_t>(Next() % bound); }
+  float Float() {  // four uniforms: between -4 and 4
+    float sum = 0;
+    for (int i = 0; i < 4; ++i) sum += static_cast<float>(Next() >> 40) * 0x1p-23f - 1.0f;
+    return sum;
+  }
+
+ private:
+  uint64_t state_;
+};
+
+void Append(const Floats& from, Floats* to) { to->insert(to->end(), from.begin(), from.end()); }
+
+Floats RunNorm(worker::Backend& backend, int64_t rows, int64_t size, uint64_t seed) {
+  const Floats input = RandomFloats(seed, rows * size);
+  const Floats weight = RandomFloats(seed + 1, size);
+  Floats output(rows * size);
+  backend.RmsNorm({input.data(), rows, size, weight.data(), 1e-5f, output.data()});
+  return output;
+}
+
+Floats RunElementwise(worker::Backend& backend, int64_t size, uint64_t seed) {
+  Floats all;
+  const Floats up = RandomFloats(seed, size);
+  for (auto activation : {shard_loader::Activation::kSilu, shard_loader::Activation::kGelu,
+                          shard_loader::Activation::kGeluTanh}) {
+    Floats gate = RandomFloats(seed + 1, size, 30.0f);
+    backend.GatedActivation(activation, size, up.data(), gate.data());
+    Append(gate, &all);
+  }
+  Floats residual = RandomFloats(seed + 2, 3 * size);
+  const Floats sum = RandomFloats(seed + 3, 3 * size);
+  backend.AddToResidual(sum.data(), up.data(), 3, size, residual.data());
+  backend.AddToResidual(sum.data(), nullptr, 3, size, residual.data());
+  Append(residual, &all);
+  return all;
+}
+
+Floats RunSoftmax(worker::Backend& backend, int64_t size, int64_t block, uint64_t seed) {
+  const Floats input = RandomFloats(seed, size, 20.0f);
+  const int64_t blocks = (size + block - 1) / block;
+  Floats all(2 * blocks + size);
+  backend.SoftmaxBlocks(
+      {input.data(), size, block, all.data(), all.data() + blocks, all.data() + 2 * blocks});
+  return all;
+}
+
+}  // namespace
+
+Floats RandomFloats(uint64_t seed, int64_t count, float scale) {
+  Random random(seed);
+  Floats values(count);
+  for (float& value : values) value = random.Float() * scale;
+  return values;
+}
+
+bool SameBits(const Floats& a, const Floats& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+Matrix::Matrix(uint64_t seed, int64_t rows, int64_t columns, DType dtype)
+    : rows(rows), columns(columns), dtype(dtype) {
+  const int64_t padded =
+      (rows + shard_loader::kTileRows - 1) / shard_loader::kTileRows * shard_loader::kTileRows;
+  bytes.resize(padded * columns * DTypeSize(dtype));
+  const Floats values = RandomFloats(seed, rows * columns);
+  for (int64_t row = 0; row < rows; ++row) {
+    for (int64_t column = 0; column < columns; ++column) {
+      worker::StoreElement(values[row * columns + column], bytes.data(),
+                           shard_loader::PackedIndex(row, column, columns), dtype);
+    }
+  }
+}
+
+float Matrix::At(int64_t row, int64_t column) const {
+  return worker::LoadElement(bytes.data(), shard_loader::PackedIndex(row, column, columns), dtype);
+}
+
+Floats RunProduct(worker::Backend& backend, const ProductCase& test, uint64_t seed) {
+  const Matrix weights(seed, test.outputs, test.columns, test.dtype);
+  const Floats input = RandomFloats(seed + 1, test.num_rows * test.columns);
+  const Floats bias = RandomFloats(seed + 2, test.outputs);
+  worker::SumOrder order = worker::SumOrder::Whole(test.columns);
+  if (test.lanes > 0) {
+    const auto tree = shard_loader::LaneTree::ForColumns(test.columns, test.lanes);
+    // Without the last lane the rank owns several subtrees.
+    const int64_t owned = std::max(1, tree.num_lanes() - 1);
+    order = worker::SumOrder::Lanes(tree, {0, owned}, 1);
+  }
+  Floats output(order.num_roots * test.num_rows * test.outputs, -1.0f);
+  worker::ProductArgs args;
+  args.input = input.data();
+  args.num_rows = test.num_rows;
+  args.weights = weights.packed();
+  args.lanes = order.lanes.data();
+  args.num_lanes = static_cast<int64_t>(order.lanes.size());
+  args.bias = test.bias ? bias.data() : nullptr;
+  args.output = output.data();
+  args.root_stride = test.num_rows * test.outputs;
+  backend.Product(args);
+  return output;
+}
+
+AttentionInputs::AttentionInputs(const AttentionCase& test_case, uint64_t seed) : test(test_case) {
+  const int64_t rows = static_cast<int64_t>(test.positions.size());
+  const shard_loader::KvBlockShape shape = {test.head_size, (test.head_size + 15) / 16 * 16};
+  uint32_t next_block = 0;
+  for (int32_t position : test.positions) {
+    std::vector<uint32_t> table;
+    for (int64_t slot = 0; slot <= position; slot += kKvBlockTokens) table.push_back(next_block++);
+    blocks.push_back(std::move(table));
+  }
+  // Blocks of a sequence do not lie in order.
+  for (auto& table : blocks) std::reverse(table.begin(), table.end());
+  for (const auto& table : blocks) block_tables.push_back(table.data());
+  const int64_t elements = next_block * test.num_kv_heads * shape.elements();
+  const Floats values = RandomFloats(seed, elements);
+  cache.resize(elements * DTypeSize(test.kv_dtype));
+  worker::NarrowElements(values.data(), elements, test.kv_dtype, cache.data());
+  for (int64_t head = 0; head < test.num_heads; ++head) {
+    kv_head_of.push_back(static_cast<int32_t>(head * test.num_kv_heads / test.num_heads));
+  }
+  query = RandomFloats(seed + 1, rows * test.num_heads * test.head_size);
+  key = RandomFloats(seed + 2, rows * test.num_kv_heads * test.head_size);
+  value = RandomFloats(seed + 3, rows * test.num_kv_heads * test.head_size);
+  for (float angle : RandomFloats(seed + 4, rows * test.head_size / 2)) {
+    cosines.push_back(std::cos(angle));
+    sines.push_back(std::sin(angle));
+  }
+}
+
+worker::KvLayer AttentionInputs::layer() {
+  return {cache.data(), test.kv_dtype, test.num_kv_heads, test.head_size};
+}
+
+Floats AttentionInputs::RotateAndStore(worker::Backend& backend) {
+  const worker::RowTable rows = {static_cast<int64_t>(test.positions.size()), test.positions.data(),
+                                 block_tables.data()};
+  worker::RopeArgs args;
+  args.cosines = cosines.data();
+  args.sines = sines.data();
+  args.query = query.data();
+  args.num_heads = test.num_heads;
+  args.key = key.data();
+  args.value = value.data();
+  backend.RopeAndStore(rows, args, layer());
+  Floats rotated = query;
+  Append(key, &rotated);
+  return rotated;
+}
+
+Floats AttentionInputs::Attend(worker::Backend& backend, int64_t first_row, int64_t num_rows) {
+  const int64_t width = test.num_heads * test.head_size;
+  Floats output(num_rows * width);
+  worker::AttentionArgs args;
+  args.query = query.data() + first_row * width;
+  args.num_heads = test.num_heads;
+  args.kv_head_of = kv_head_of.data();
+  args.scale = 1.0f / std::sqrt(static_cast<float>(test.head_size));
+  args.window = test.window;
+  args.output = output.data();
+  backend.Attend({num_rows, test.positions.data() + first_row, block_tables.data() + first_row},
+                 args, layer());
+  return output;
+}
+
+Floats RunEverything(worker::Backend& backend, uint64_t seed) {
+  Random random(seed);
+  auto pick = [&](std::vector<int64_t> choices) { return choices[random.Below(choices.size())]; };
+  const DType dtypes[] = {DType::kF32, DType::kBF16, DType::kF16};
+  Floats all;
+  ProductCase product;
+  product.num_rows = 1 + random.Below(19);
+  product.outputs = 1 + random.Below(200);
+  product.columns = 1 + random.Below(300);
+  product.dtype = dtypes[random.Below(3)];
+  product.lanes = static_cast<int>(pick({0, 2, 8, 16}));
+  product.bias = random.Below(2) == 1;
+  Append(RunProduct(backend, product, random.Next()), &all);
+  Append(RunNorm(backend, 1 + random.Below(5), 1 + random.Below(300), random.Next()), &all);
+  Append(RunElementwise(backend, 1 + random.Below(300), random.Next()), &all);
+  Append(RunSoftmax(backend, 1 + random.Below(3000), pick({8, 64, 1024}), random.Next()), &all);
+  AttentionCase attention;
+  for (int64_t row = 1 + random.Below(4); row > 0; --row) {
+    attention.positions.push_back(static_cast<int32_t>(random.Below(700)));
+  }
+  attention.num_kv_heads = pick({1, 2});
+  attention.num_heads = attention.num_kv_heads * pick({1, 3});
+  attention.head_size = pick({4, 8, 32, 64, 80, 128});
+  attention.window = pick({0, 0, 1, 40, 300});
+  attention.kv_dtype = dtypes[random.Below(3)];
+  AttentionInputs inputs(attention, random.Next());
+  Append(inputs.RotateAndStore(backend), &all);
+  Append(inputs.Attend(backend, 0, static_cast<int64_t>(attention.positions.size())), &all);
+  return all;
+}
+
+}  // namespace tessera::tests

@@ -1,0 +1,72 @@
+// Inputs for the operations of a backend, made from a seed, and runs of every operation on them.
+#ifndef TESSERA_TESTS_CONFORMANCE_BACKEND_CASES_H_
+#define TESSERA_TESTS_CONFORMANCE_BACKEND_CASES_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "worker/backend/backend.h"
+
+namespace tessera::tests {
+
+using Floats = std::vector<float>;
+
+// Roughly normal, within [-4, 4].
+Floats RandomFloats(uint64_t seed, int64_t count, float scale = 1.0f);
+
+struct Matrix {
+  Matrix(uint64_t seed, int64_t rows, int64_t columns, shard_loader::DType dtype);
+  worker::PackedMatrix packed() const { return {bytes.data(), dtype, rows, columns}; }
+  float At(int64_t row, int64_t column) const;
+
+  int64_t rows;
+  int64_t columns;
+  shard_loader::DType dtype;
+  std::vector<std::byte> bytes;
+};
+
+struct ProductCase {
+  int64_t num_rows;
+  int64_t outputs;
+  int64_t columns;
+  shard_loader::DType dtype;
+  int lanes = 0;  // 0: all columns in one sum; else the lanes of a tree over the columns
+  bool bias = false;
+};
+
+// [roots, num_rows, outputs]
+Floats RunProduct(worker::Backend& backend, const ProductCase& test, uint64_t seed);
+
+struct AttentionCase {
+  std::vector<int32_t> positions;  // a row each; every row is a sequence of its own
+  int64_t num_heads;
+  int64_t num_kv_heads;
+  int64_t head_size;
+  int64_t window;
+  shard_loader::DType kv_dtype;
+};
+
+struct AttentionInputs {
+  explicit AttentionInputs(const AttentionCase& test, uint64_t seed);
+  // Rotates and stores `new_keys` and values of all rows, over a cache filled at random.
+  Floats RotateAndStore(worker::Backend& backend);  // the rotated queries and keys
+  Floats Attend(worker::Backend& backend, int64_t first_row, int64_t num_rows);
+
+  AttentionCase test;
+  std::vector<std::byte> cache;
+  std::vector<std::vector<uint32_t>> blocks;
+  std::vector<const uint32_t*> block_tables;
+  std::vector<int32_t> kv_head_of;
+  Floats query, key, value, cosines, sines;
+  worker::KvLayer layer();
+};
+
+// Every operation on one set of inputs drawn from `seed`, outputs side by side: for comparing bits.
+Floats RunEverything(worker::Backend& backend, uint64_t seed);
+
+bool SameBits(const Floats& a, const Floats& b);
+
+}  // namespace tessera::tests
+
+#endif  // TESSERA_TESTS_CONFORMANCE_BACKEND_CASES_H_

@@ -1,0 +1,238 @@
+// Every kernel set against the reference, within bounds that follow from the norms of the inputs.
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <string>
+
+#include "tests/conformance/backend/cases.h"
+#include "worker/backend/kernel_sets.h"
+
+namespace tessera::tests {
+namespace {
+
+using shard_loader::DType;
+
+constexpr double kEpsilon = 0x1p-24;  // half an ulp of fp32
+
+std::unique_ptr<worker::Backend> Make(const std::string& kernels, int threads = 1) {
+  auto backend = worker::MakeBackend(kernels, threads);
+  REQUIRE(backend.ok());
+  return *std::move(backend);
+}
+
+template <typename Check>
+void ForEverySet(const Check& check) {
+  const auto reference = Make("reference");
+  for (const std::string& kernels : worker::AvailableKernelSets()) {
+    if (kernels == "reference") continue;
+    INFO("kernel set " << kernels);
+    check(*Make(kernels), *reference);
+  }
+}
+
+double Largest(const Floats& values) {
+  double largest = 0;
+  for (float value : values) largest = std::max(largest, std::abs(double{value}));
+  return largest;
+}
+
+// The largest |a - b|, NaN where one of them is.
+double Distance(const Floats& a, const Floats& b) {
+  REQUIRE(a.size() == b.size());
+  double distance = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    const double d = std::abs(double{a[i]} - b[i]);
+    if (std::isnan(d)) return d;
+    distance = std::max(distance, d);
+  }
+  return distance;
+}
+
+TEST_CASE("products are those of the reference, up to the rounding of their sums") {
+  const ProductCase cases[] = {
+      {1, 16, 64, DType::kF32},           {1, 1, 1, DType::kF32},
+      {7, 33, 100, DType::kF32, 0, true}, {64, 130, 257, DType::kBF16},
+      {3, 48, 96, DType::kF16, 0, true},  {5, 40, 512, DType::kF32, 8},
+      {5, 40, 515, DType::kBF16, 8},      {2, 17, 1024, DType::kF16, 16},
+  };
+  ForEverySet([&](worker::Backend& backend, worker::Backend& reference) {
+    for (const ProductCase& test : cases) {
+      INFO(test.num_rows << " x " << test.columns << " x " << test.outputs << ", lanes "
+                         << test.lanes << ", " << shard_loader::DTypeName(test.dtype));
+      // |error| <= n eps sum |x||w|, and inputs are at most 4 (Higham, "Accuracy and stability of
+      // numerical algorithms", 3.1); half of that again for the lanes' and the bias's additions.
+      const double bound = 1.5 * test.columns * kEpsilon * test.columns * 16;
+      CHECK(Distance(RunProduct(backend, test, 5), RunProduct(reference, test, 5)) <= bound);
+    }
+  });
+}
+
+TEST_CASE("a sum over lanes does not touch what other ranks own") {
+  // With 8 lanes of 64 columns each but the last owned, there are three roots: 4, 2 and 1 lanes.
+  const auto tree = shard_loader::LaneTree::ForColumns(512, 8);
+  const worker::SumOrder order = worker::SumOrder::Lanes(tree, {0, 7}, 1);
+  CHECK(order.num_roots == 3);
+  REQUIRE(order.lanes.size() == 7);
+  const int folds[] = {0, 1, 0, 2, 0, 1, 0};
+  const int roots[] = {-1, -1, -1, 0, -1, 1, 2};
+  for (int i = 0; i < 7; ++i) {
+    CHECK(order.lanes[i].begin == 64 * i);
+    CHECK(order.lanes[i].end == 64 * (i + 1));
+    CHECK(order.lanes[i].folds == folds[i]);
+    CHECK(order.lanes[i].root == roots[i]);
+  }
+}
+
+TEST_CASE("norms are those of the reference, to some ulps") {
+  ForEverySet([&](worker::Backend& backend, worker::Backend& reference) {
+    for (int64_t size : {1, 8, 15, 16, 17, 64, 300, 4096}) {
+      INFO("size " << size);
+      const Floats input = RandomFloats(size, 3 * size);
+      const Floats weight = RandomFloats(size + 1, size);
+      Floats found(3 * size), expected(3 * size);
+      backend.RmsNorm({input.data(), 3, size, weight.data(), 1e-6f, found.data()});
+      reference.RmsNorm({input.data(), 3, size, weight.data(), 1e-6f, expected.data()});
+      // The sum of squares has no cancellation: its relative error is that of 16 short sums.
+      const double bound = (size / 16 + 12) * kEpsilon * Largest(expected);
+      CHECK(Distance(found, expected) <= bound);
+    }
+  });
+}
+
+TEST_CASE("activations are those of the reference over the whole range") {
+  Floats inputs;
+  for (double x = -120; x <= 120; x += 0.037) inputs.push_back(static_cast<float>(x));
+  for (float x : {0.0f, -0.0f, 1e-30f, -1e-30f, 1e30f, -1e30f}) inputs.push_back(x);
+  const Floats up(inputs.size(), 1.0f);
+  const int64_t size = static_cast<int64_t>(inputs.size());
+  ForEverySet([&](worker::Backend& backend, worker::Backend& reference) {
+    for (auto activation : {shard_loader::Activation::kSilu, shard_loader::Activation::kGelu,
+                            shard_loader::Activation::kGeluTanh}) {
+      Floats found = inputs, expected = inputs;
+      backend.GatedActivation(activation, size, up.data(), found.data());
+      reference.GatedActivation(activation, size, up.data(), expected.data());
+      for (size_t i = 0; i < inputs.size(); ++i) {
+        INFO("x = " << inputs[i]);
+        // tanh and erf are exact to 2^-22 absolute, and are multiplied by x.
+        const double bound = 0x1p-22 * std::abs(double{inputs[i]}) + 1e-37;
+        CHECK(std::abs(double{found[i]} - expected[i]) <= bound);
+      }
+    }
+  });
+}
+
+TEST_CASE("NaN goes through activations and softmax blocks, and infinity is no number either") {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  const float infinity = std::numeric_limits<float>::infinity();
+  ForEverySet([&](worker::Backend& backend, worker::Backend&) {
+    const Floats up(3, 1.0f);
+    for (auto activation : {shard_loader::Activation::kSilu, shard_loader::Activation::kGelu,
+                            shard_loader::Activation::kGeluTanh}) {
+      Floats gate = {1.0f, nan, 2.0f};
+      backend.GatedActivation(activation, 3, up.data(), gate.data());
+      CHECK(std::isnan(gate[1]));
+      CHECK_FALSE(std::isnan(gate[0]));
+    }
+    auto sum_of = [&](Floats input) {
+      float maximum = 0, sum = 0;
+      backend.SoftmaxBlocks({input.data(), static_cast<int64_t>(input.size()), 64, &maximum, &sum});
+      return sum;
+    };
+    CHECK(std::isnan(sum_of({1, nan, 2})));
+    CHECK(std::isnan(sum_of({nan, nan})));
+    CHECK(std::isnan(sum_of({1, infinity})));
+    CHECK(sum_of({-infinity, -infinity}) == 0.0f);
+    CHECK(sum_of({-infinity, 3, -infinity}) == 1.0f);
+  });
+}
+
+TEST_CASE("softmax blocks are those of the reference") {
+  ForEverySet([&](worker::Backend& backend, worker::Backend& reference) {
+    for (int64_t size : {1, 16, 63, 64, 65, 509, 1000}) {
+      INFO("size " << size);
+      const Floats input = RandomFloats(size, size, 10.0f);
+      const int64_t blocks = (size + 63) / 64;
+      Floats found(2 * blocks + size), expected(2 * blocks + size);
+      for (auto [which, out] : {std::pair{&backend, &found}, std::pair{&reference, &expected}}) {
+        which->SoftmaxBlocks(
+            {input.data(), size, 64, out->data(), out->data() + blocks, out->data() + 2 * blocks});
+      }
+      // Differences of up to 80 carry an error of eps each into exp; maxima are exact.
+      CHECK(std::equal(found.begin(), found.begin() + blocks, expected.begin()));
+      CHECK(Distance(found, expected) <= 100 * kEpsilon * Largest(expected));
+    }
+  });
+}
+
+TEST_CASE("embedding rows are copies") {
+  ForEverySet([&](worker::Backend& backend, worker::Backend&) {
+    for (DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
+      const Matrix table(3, 37, 24, dtype);
+      const int64_t ids[] = {36, 0, 17, 17};
+      Floats output(4 * 24);
+      backend.EmbedRows(table.packed(), ids, 4, output.data());
+      for (int64_t i = 0; i < 4; ++i) {
+        for (int64_t c = 0; c < 24; ++c) CHECK(output[i * 24 + c] == table.At(ids[i], c));
+      }
+    }
+  });
+}
+
+void CheckAttention(const AttentionCase& test) {
+  INFO("head size " << test.head_size << ", window " << test.window << ", "
+                    << shard_loader::DTypeName(test.kv_dtype));
+  const int64_t rows = static_cast<int64_t>(test.positions.size());
+  ForEverySet([&](worker::Backend& backend, worker::Backend& reference) {
+    AttentionInputs found(test, 9), expected(test, 9);
+    const Floats rotated = found.RotateAndStore(backend);
+    // Two products and a sum of numbers up to 4.
+    CHECK(Distance(rotated, expected.RotateAndStore(reference)) <= 3 * kEpsilon * 8);
+    // The keys that the reference stored may differ in the last bit: attention is compared on one
+    // cache.
+    expected.cache = found.cache;
+    expected.query = found.query;
+    // A score's error is at most n eps |q||k| scale, and exp makes it relative; the weights' sum
+    // has at most some hundred terms for each accumulator; values are at most 4.
+    const double longest = *std::max_element(test.positions.begin(), test.positions.end()) + 1;
+    const double score = test.head_size * kEpsilon * 16 * std::sqrt(test.head_size);
+    const double bound = (2 * score + (longest + 16) * kEpsilon) * 4;
+    CHECK(Distance(found.Attend(backend, 0, rows), expected.Attend(reference, 0, rows)) <= bound);
+  });
+}
+
+TEST_CASE("attention is that of the reference at every length, window and cache dtype") {
+  const std::vector<int32_t> lengths = {0, 1, 15, 16, 40, 255, 256, 300, 511, 600};
+  for (DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
+    CheckAttention({lengths, 4, 2, 16, 0, dtype});
+    CheckAttention({lengths, 3, 1, 8, 50, dtype});
+  }
+  CheckAttention({lengths, 2, 2, 128, 300, DType::kF32});
+  CheckAttention({lengths, 2, 1, 80, 1, DType::kF32});
+}
+
+TEST_CASE("attention never touches what a row does not see") {
+  const AttentionCase test = {{40}, 2, 1, 16, 10, DType::kF32};
+  ForEverySet([&](worker::Backend& backend, worker::Backend&) {
+    AttentionInputs clean(test, 4), dirty(test, 4);
+    // NaN everywhere, but for the keys and values at positions 31 to 40.
+    Floats poisoned(dirty.cache.size() / 4, std::numeric_limits<float>::quiet_NaN());
+    Floats seen(poisoned.size());
+    std::memcpy(seen.data(), dirty.cache.data(), dirty.cache.size());
+    for (int64_t position = 31; position <= 40; ++position) {
+      const int64_t block = dirty.blocks[0][position / 16] * 512;
+      const int64_t token = position % 16;
+      for (int64_t i = 0; i < 16; ++i) {
+        poisoned[block + i * 16 + token] = seen[block + i * 16 + token];
+        poisoned[block + 256 + token * 16 + i] = seen[block + 256 + token * 16 + i];
+      }
+    }
+    std::memcpy(dirty.cache.data(), poisoned.data(), dirty.cache.size());
+    CHECK(SameBits(clean.Attend(backend, 0, 1), dirty.Attend(backend, 0, 1)));
+  });
+}
+
+}  // namespace
+}  // namespace tessera::tests

@@ -1,0 +1,350 @@
+#include "server/engine/engine_core.h"
+
+#include <catch2/catch.hpp>
+
+#include "proto/rpc/status.h"
+#include "tests/support/fake_executor.h"
+#include "tests/support/fixtures.h"
+
+namespace tessera::server {
+namespace {
+
+using tests::FakeExecutor;
+
+const Tokenizer& DemoTokenizer() {
+  static const auto tokenizer = Tokenizer::Load(tests::DemoModel());
+  REQUIRE(tokenizer.ok());
+  return **tokenizer;
+}
+
+// What a reader has got of an answer.
+struct Answer {
+  std::string text;
+  std::vector<uint32_t> ids;
+  std::optional<AcceptedEvent> accepted;
+  std::optional<FinishedEvent> finished;
+  std::optional<absl::Status> status;
+};
+
+// An engine core over a fake group, with a clock that stands still until it is set. Prompts of
+// three tokens draw "a", "b", "c", ...
+class Harness : public ExecutorEvents {
+ public:
+  explicit Harness(EngineOptions options = {})
+      : executor(FakeExecutor::Counting(65)),
+        options_(options),
+        core(options, {.tokenizer = &DemoTokenizer(),
+                       .executor = &executor,
+                       .counters = &counters,
+                       .on_end = [this](const Request& request) { ended.push_back(request.id); },
+                       .on_drained = [this](uint64_t key) { core.Drained(key); }}) {
+    executor.Start(this);
+  }
+
+  uint64_t Submit(Request request) {
+    uint64_t key = next_key_++;
+    if (request.id.empty()) request.id = "r" + std::to_string(key);
+    streams_[key] = std::make_shared<ResponseStream>(options_.max_buffered_bytes);
+    core.Submit(key, std::move(request), streams_[key]);
+    return key;
+  }
+
+  // Ticks, and runs a step if one is under way.
+  bool Step() {
+    core.Tick(now);
+    return executor.RunStep();
+  }
+  void RunAll() {
+    while (Step()) {
+    }
+  }
+
+  Answer& Read(uint64_t key) {
+    Answer& answer = answers_[key];
+    while (auto event = streams_.at(key)->Take()) {
+      if (auto* accepted = std::get_if<AcceptedEvent>(&*event)) answer.accepted = *accepted;
+      if (auto* finished = std::get_if<FinishedEvent>(&*event)) answer.finished = *finished;
+      if (auto* status = std::get_if<absl::Status>(&*event)) answer.status = *status;
+      if (auto* delta = std::get_if<DeltaEvent>(&*event)) {
+        answer.text += delta->text;
+        for (const Token& token : delta->tokens) answer.ids.push_back(token.id);
+      }
+    }
+    return answer;
+  }
+
+  uint64_t free_blocks() {
+    core.Tick(now);
+    return counters.kv_blocks_free;
+  }
+
+  void OnReady(uint64_t epoch, const GroupFacts& facts) override { core.OnReady(epoch, facts); }
+  void OnStep(uint64_t epoch, StepResult result) override { core.OnStep(epoch, std::move(result)); }
+  void OnLost(uint64_t epoch, const absl::Status& why) override { core.OnLost(epoch, why); }
+  void OnFailed(const absl::Status& why) override { core.OnFailed(why); }
+
+  FakeExecutor executor;
+  Counters counters;
+  std::vector<std::string> ended;
+  absl::Time now = absl::UnixEpoch();
+
+ private:
+  const EngineOptions options_;
+  uint64_t next_key_ = 1;
+  std::map<uint64_t, std::shared_ptr<ResponseStream>> streams_;
+  std::map<uint64_t, Answer> answers_;
+
+ public:
+  EngineCore core;
+};
+
+Request Ask(uint32_t max_tokens) {
+  Request request;
+  request.prompt = {0, 90, 91};
+  request.max_tokens = max_tokens;
+  request.sampling.seed = 42;
+  return request;
+}
+
+TEST_CASE("a request is accepted, answered and finished, and its blocks are free again") {
+  Harness engine;
+  engine.executor.BecomeReady();
+  uint64_t key = engine.Submit(Ask(4));
+  CHECK(engine.Read(key).accepted->seed == 42);
+  CHECK(engine.Read(key).accepted->numerics_id == "fake-numerics");
+  CHECK(engine.Read(key).accepted->weights_version == "fake-weights");
+  engine.RunAll();
+  Answer& answer = engine.Read(key);
+  CHECK(answer.text == "abcd");
+  CHECK(answer.ids == std::vector<uint32_t>{68, 69, 70, 71});
+  REQUIRE(answer.finished.has_value());
+  CHECK(answer.finished->reason == FinishReason::kLength);
+  CHECK(answer.finished->prompt_tokens == 3);
+  CHECK(answer.finished->completion_tokens == 4);
+  CHECK(answer.status->ok());
+  CHECK(engine.ended == std::vector<std::string>{"r1"});
+  CHECK(engine.free_blocks() == 64);
+  CHECK(engine.counters.completion_tokens_total == 4);
+}
+
+TEST_CASE("a token is in the log before its reader sees it") {
+  Harness engine;
+  engine.executor.BecomeReady();
+  uint64_t key = engine.Submit(Ask(4));
+  engine.Step();
+  CHECK(engine.Read(key).text == "a");
+  engine.Step();
+  CHECK(engine.Read(key).text == "ab");
+}
+
+TEST_CASE("requests wait for a group that is not there yet, in their order") {
+  Harness engine;
+  uint64_t first = engine.Submit(Ask(1));
+  uint64_t second = engine.Submit(Ask(1));
+  engine.RunAll();
+  CHECK_FALSE(engine.Read(first).accepted.has_value());
+  CHECK(engine.core.num_queued() == 2);
+  engine.executor.BecomeReady();
+  engine.RunAll();
+  CHECK(engine.core.num_queued() == 0);
+  CHECK(engine.Read(first).text == "a");
+  CHECK(engine.Read(second).text == "a");
+  CHECK(engine.ended == std::vector<std::string>{"r1", "r2"});
+}
+
+TEST_CASE("a stop string ends the workers' sequence too") {
+  Harness engine;
+  engine.executor.BecomeReady();
+  Request request = Ask(20);
+  request.stop_strings = {"bc"};
+  uint64_t key = engine.Submit(request);
+  engine.RunAll();
+  CHECK(engine.Read(key).text == "a");
+  CHECK(engine.Read(key).finished->stop_string == "bc");
+  engine.Submit(Ask(1));
+  engine.RunAll();
+  CHECK(engine.executor.steps().back().ends == std::vector<uint64_t>{key});
+}
+
+TEST_CASE("a cancelled request frees its blocks at once: waiting, in a step, between steps") {
+  Harness engine;
+  uint64_t waiting = engine.Submit(Ask(5));
+  engine.core.Cancel(waiting, absl::CancelledError("left"));
+  CHECK(absl::IsCancelled(*engine.Read(waiting).status));
+  engine.executor.BecomeReady();
+
+  uint64_t in_step = engine.Submit(Ask(5));
+  engine.core.Tick(engine.now);
+  CHECK(engine.counters.kv_blocks_free == 63);
+  engine.core.Cancel(in_step, absl::CancelledError("left"));
+  CHECK(engine.free_blocks() == 64);
+  engine.executor.RunStep();  // its result is dropped
+  CHECK(engine.Read(in_step).text == "");
+
+  uint64_t between = engine.Submit(Ask(5));
+  engine.Step();
+  engine.core.Cancel(between, absl::CancelledError("left"));
+  CHECK(engine.free_blocks() == 64);
+  CHECK(engine.Read(between).text == "a");
+  CHECK(engine.counters.requests_cancelled == 3);
+}
+
+TEST_CASE("a deadline ends a request that waits and one that runs") {
+  Harness engine;
+  Request request = Ask(500);
+  request.deadline = engine.now + absl::Seconds(10);
+  uint64_t running = engine.Submit(request);
+  CHECK(engine.core.NextDeadline() == request.deadline);
+  engine.executor.BecomeReady();
+  engine.Step();
+  engine.now += absl::Seconds(10);
+  engine.core.Tick(engine.now);
+  CHECK(absl::IsDeadlineExceeded(*engine.Read(running).status));
+  CHECK(engine.core.NextDeadline() == absl::InfiniteFuture());
+}
+
+TEST_CASE("a slow reader pauses its sequence, and reading makes it go on") {
+  Harness engine(EngineOptions{.max_buffered_bytes = 2000});
+  engine.executor.BecomeReady();
+  uint64_t slow = engine.Submit(Ask(500));
+  engine.RunAll();  // until nothing is left to do: it is paused
+  size_t steps = engine.executor.steps().size();
+  CHECK(steps < 100);
+  CHECK(engine.core.num_live() == 1);
+  uint64_t other = engine.Submit(Ask(3));
+  engine.RunAll();
+  CHECK(engine.Read(other).text == "abc");
+  for (int i = 0; i < 500 && !engine.Read(slow).finished; ++i) engine.RunAll();
+  CHECK(engine.Read(slow).ids.size() == 500);
+  CHECK(engine.Read(slow).status->ok());
+}
+
+TEST_CASE("a reader that stays away is cancelled after a long time") {
+  Harness engine(
+      EngineOptions{.max_buffered_bytes = 2000, .slow_reader_timeout = absl::Seconds(60)});
+  engine.executor.BecomeReady();
+  uint64_t slow = engine.Submit(Ask(500));
+  engine.RunAll();
+  CHECK(engine.core.NextDeadline() == engine.now + absl::Seconds(60));
+  engine.now += absl::Seconds(60);
+  engine.core.Tick(engine.now);
+  CHECK(absl::IsCancelled(*engine.Read(slow).status));
+  CHECK(engine.Read(slow).text == "");  // what was buffered is dropped
+  CHECK(engine.free_blocks() == 64);
+}
+
+TEST_CASE("a lost group fails what runs with a retry hint, and what waits waits on") {
+  Harness engine;
+  GroupFacts facts = FakeExecutor::Facts();
+  facts.max_num_seqs = 1;
+  engine.executor.BecomeReady(facts);
+  uint64_t running = engine.Submit(Ask(5));
+  uint64_t waiting = engine.Submit(Ask(2));
+  engine.Step();
+  engine.executor.Lose(absl::UnavailableError("rank 1: killed by signal 9"));
+  Answer& lost = engine.Read(running);
+  CHECK(lost.text == "a");
+  CHECK(absl::IsUnavailable(*lost.status));
+  CHECK(std::string(lost.status->message()).find("rank 1: killed by signal 9") !=
+        std::string::npos);
+  CHECK(rpc::RetryDelay(*lost.status) > absl::ZeroDuration());
+  CHECK_FALSE(engine.Read(waiting).status.has_value());
+  engine.executor.BecomeReady(facts);
+  engine.RunAll();
+  CHECK(engine.Read(waiting).text == "ab");
+}
+
+TEST_CASE("results of a former epoch are dropped") {
+  Harness engine;
+  engine.executor.BecomeReady();
+  engine.Submit(Ask(5));
+  engine.core.Tick(engine.now);
+  engine.executor.Lose(absl::UnavailableError("gone"));
+  engine.executor.BecomeReady();
+  uint64_t key = engine.Submit(Ask(1));
+  StepResult late;
+  late.step = 1;
+  late.results.push_back({.sequence = key, .admission = 1, .tokens = {{.id = 99}}});
+  engine.core.OnStep(1, late);
+  engine.RunAll();
+  CHECK(engine.Read(key).text == "a");
+}
+
+TEST_CASE("a preempted sequence goes on from its log with the same answer") {
+  Harness engine;
+  GroupFacts facts = FakeExecutor::Facts();
+  facts.num_kv_blocks = 5;
+  facts.max_model_len = 64;
+  engine.executor.BecomeReady(facts);
+  Request request = Ask(0);
+  request.max_tokens.reset();
+  std::vector<uint64_t> keys;
+  for (int i = 0; i < 4; ++i) keys.push_back(engine.Submit(request));
+  engine.RunAll();
+  CHECK(engine.counters.preemptions_total > 0);
+  std::vector<uint32_t> expected;
+  for (uint32_t id = 68; id < 68 + 61; ++id) expected.push_back(id);
+  for (uint64_t key : keys) {
+    CHECK(engine.Read(key).ids == expected);
+    CHECK(engine.Read(key).finished->completion_tokens == 61);
+  }
+  CHECK(engine.free_blocks() == 5);
+}
+
+TEST_CASE("what can never fit the cache is refused with the field") {
+  Harness engine;
+  GroupFacts facts = FakeExecutor::Facts();
+  facts.num_kv_blocks = 2;
+  engine.executor.BecomeReady(facts);
+  uint64_t key = engine.Submit(Ask(30));
+  CHECK(absl::IsInvalidArgument(*engine.Read(key).status));
+  CHECK(rpc::FieldViolation(*engine.Read(key).status) == "stop.max_tokens");
+  uint64_t fits = engine.Submit(Ask(29));
+  engine.RunAll();
+  CHECK(engine.Read(fits).ids.size() == 29);
+}
+
+TEST_CASE("a group that cannot be made fails all requests, and says why") {
+  Harness engine;
+  uint64_t before = engine.Submit(Ask(5));
+  engine.executor.Fail(absl::DataLossError("model.safetensors is truncated"));
+  uint64_t after = engine.Submit(Ask(5));
+  for (uint64_t key : {before, after}) {
+    CHECK(absl::IsUnavailable(*engine.Read(key).status));
+    CHECK(std::string(engine.Read(key).status->message()).find("truncated") != std::string::npos);
+  }
+}
+
+TEST_CASE("prompt logprobs come with Accepted, which then waits for the prompt") {
+  Harness engine;
+  GroupFacts facts = FakeExecutor::Facts();
+  facts.max_num_batched_tokens = 8;
+  facts.max_num_seqs = 2;
+  engine.executor.BecomeReady(facts);
+  Request request = Ask(2);
+  request.prompt.assign(20, 70);
+  request.prompt_logprobs = 0;
+  uint64_t key = engine.Submit(request);
+  engine.Step();
+  engine.Step();
+  CHECK_FALSE(engine.Read(key).accepted.has_value());
+  engine.RunAll();
+  REQUIRE(engine.Read(key).accepted.has_value());
+  CHECK(engine.Read(key).accepted->prompt_logprobs.size() == 19);
+  CHECK(engine.Read(key).ids.size() == 2);
+}
+
+TEST_CASE("a continued request goes on at the position where it was") {
+  Harness engine;
+  engine.executor.BecomeReady();
+  Request request = Ask(5);
+  request.continue_from = {68, 69};
+  uint64_t key = engine.Submit(request);
+  engine.RunAll();
+  CHECK(engine.Read(key).text == "cde");
+  CHECK(engine.Read(key).finished->completion_tokens == 5);
+  CHECK(engine.Read(key).finished->prompt_tokens == 3);
+}
+
+}  // namespace
+}  // namespace tessera::server

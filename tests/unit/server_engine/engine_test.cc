@@ -1,0 +1,196 @@
+#include "server/engine/engine.h"
+
+#include <catch2/catch.hpp>
+
+#include <atomic>
+
+#include "proto/rpc/status.h"
+#include "tests/support/fake_executor.h"
+#include "tests/support/fixtures.h"
+
+namespace tessera::server {
+namespace {
+
+using tests::FakeExecutor;
+
+const Tokenizer& DemoTokenizer() {
+  static const auto tokenizer = Tokenizer::Load(tests::DemoModel());
+  REQUIRE(tokenizer.ok());
+  return **tokenizer;
+}
+
+// Reads an answer on the thread that asks.
+class Reader {
+ public:
+  Reader() : stream_(std::make_shared<ResponseStream>(1 << 20)) {
+    stream_->SetAvailable([this] {
+      MutexLock lock(mutex_);
+      ++available_;
+      changed_.NotifyAll();
+    });
+  }
+  const std::shared_ptr<ResponseStream>& stream() const { return stream_; }
+
+  // The status at the end; the ids are in ids().
+  absl::Status ReadAll() {
+    while (true) {
+      int seen;
+      {
+        MutexLock lock(mutex_);
+        seen = available_;
+      }
+      while (auto event = stream_->Take()) {
+        if (auto* status = std::get_if<absl::Status>(&*event)) return *status;
+        if (auto* delta = std::get_if<DeltaEvent>(&*event)) {
+          for (const Token& token : delta->tokens) ids_.push_back(token.id);
+        }
+      }
+      MutexLock lock(mutex_);
+      while (available_ == seen) changed_.Wait(mutex_);
+    }
+  }
+  const std::vector<uint32_t>& ids() const { return ids_; }
+
+ private:
+  const std::shared_ptr<ResponseStream> stream_;  // shared with the engine
+  Mutex mutex_;
+  CondVar changed_;
+  int available_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::vector<uint32_t> ids_;
+};
+
+Request Ask(const std::string& id, uint32_t max_tokens) {
+  Request request;
+  request.id = id;
+  request.prompt = {0, 90, 91};
+  request.max_tokens = max_tokens;
+  return request;
+}
+
+struct Parts {
+  explicit Parts(EngineOptions options = {})
+      : executor(FakeExecutor::Counting(65)),
+        engine(options, DemoTokenizer(), executor, counters,
+               [this](const EngineCondition& condition) { state = condition.state; }) {
+    engine.Start();
+  }
+  ~Parts() { executor.Stop(); }
+  FakeExecutor executor;
+  Counters counters;
+  std::atomic<EngineState> state{EngineState::kStarting};
+  Engine engine;
+};
+
+TEST_CASE("many threads ask at a time and each gets its own answer") {
+  Parts parts;
+  parts.executor.RunBySelf();
+  parts.executor.BecomeReady();
+  std::vector<std::thread> threads;
+  std::vector<size_t> counts(16);
+  for (size_t i = 0; i < counts.size(); ++i) {
+    threads.emplace_back([&parts, &counts, i] {
+      Reader reader;
+      auto key = parts.engine.Submit(Ask("r" + std::to_string(i), 1 + i), reader.stream());
+      if (key.ok() && reader.ReadAll().ok()) counts[i] = reader.ids().size();
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  for (size_t i = 0; i < counts.size(); ++i) CHECK(counts[i] == 1 + i);
+  CHECK(parts.engine.num_live() == 0);
+}
+
+TEST_CASE("an id in use is refused, and free again when its request has ended") {
+  Parts parts;
+  parts.executor.RunBySelf();
+  Reader first, second, third;
+  REQUIRE(parts.engine.Submit(Ask("same", 1), first.stream()).ok());
+  CHECK(absl::IsAlreadyExists(parts.engine.Submit(Ask("same", 1), second.stream()).status()));
+  parts.executor.BecomeReady();
+  CHECK(first.ReadAll().ok());
+  REQUIRE(parts.engine.Submit(Ask("same", 1), third.stream()).ok());
+  CHECK(third.ReadAll().ok());
+}
+
+TEST_CASE("a full queue refuses with a hint when to try again") {
+  Parts parts(EngineOptions{.max_queue = 2});
+  Reader a, b, c;
+  REQUIRE(parts.engine.Submit(Ask("a", 1), a.stream()).ok());
+  REQUIRE(parts.engine.Submit(Ask("b", 1), b.stream()).ok());
+  absl::Status refused = parts.engine.Submit(Ask("c", 1), c.stream()).status();
+  CHECK(absl::IsResourceExhausted(refused));
+  CHECK(rpc::RetryDelay(refused) > absl::ZeroDuration());
+  parts.executor.RunBySelf();
+  parts.executor.BecomeReady();
+  CHECK(a.ReadAll().ok());
+  CHECK(b.ReadAll().ok());
+  REQUIRE(parts.engine.Submit(Ask("c", 1), c.stream()).ok());
+  CHECK(c.ReadAll().ok());
+}
+
+TEST_CASE("a request whose reader has left ends") {
+  Parts parts;
+  parts.executor.BecomeReady();
+  Reader reader;
+  auto key = parts.engine.Submit(Ask("a", 500), reader.stream());
+  REQUIRE(key.ok());
+  parts.engine.Cancel(*key);
+  CHECK(absl::IsCancelled(reader.ReadAll()));
+  parts.engine.Cancel(*key);  // once more is no harm
+}
+
+TEST_CASE("a deadline ends a request although nothing happens meanwhile") {
+  Parts parts;
+  Reader reader;
+  Request request = Ask("a", 5);
+  request.deadline = absl::Now() + absl::Milliseconds(20);
+  REQUIRE(parts.engine.Submit(request, reader.stream()).ok());
+  CHECK(absl::IsDeadlineExceeded(reader.ReadAll()));
+}
+
+TEST_CASE("a drain lets running requests end and refuses new ones") {
+  Parts parts;
+  parts.executor.RunBySelf();
+  parts.executor.BecomeReady();
+  Reader running, late;
+  REQUIRE(parts.engine.Submit(Ask("a", 300), running.stream()).ok());
+  parts.engine.BeginDrain();
+  CHECK(absl::IsUnavailable(parts.engine.Submit(Ask("b", 1), late.stream()).status()));
+  CHECK(parts.engine.FinishDrain(absl::Now() + absl::Seconds(30)));
+  CHECK(running.ReadAll().ok());
+  CHECK(running.ids().size() == 300);
+  CHECK(parts.state == EngineState::kDraining);
+}
+
+TEST_CASE("a drain cuts off at its deadline, or at once when it is told to") {
+  for (bool cut : {false, true}) {
+    Parts parts;  // whose steps nobody runs
+    parts.executor.BecomeReady();
+    Reader stuck;
+    REQUIRE(parts.engine.Submit(Ask("a", 5), stuck.stream()).ok());
+    parts.engine.BeginDrain();
+    if (cut) parts.engine.CutDrain();
+    absl::Time deadline = absl::Now() + (cut ? absl::Seconds(3600) : absl::Milliseconds(10));
+    CHECK_FALSE(parts.engine.FinishDrain(deadline));
+    CHECK(absl::IsUnavailable(stuck.ReadAll()));
+  }
+}
+
+TEST_CASE("the condition follows the group") {
+  Parts parts;
+  parts.executor.BecomeReady();
+  Reader first;
+  REQUIRE(parts.engine.Submit(Ask("a", 5), first.stream()).ok());
+  parts.executor.Lose(absl::UnavailableError("rank 0: killed"));
+  // The request ends with the group or waits for it; the next one is taken in any case.
+  parts.executor.BecomeReady();
+  parts.executor.RunBySelf();
+  Reader second;
+  REQUIRE(parts.engine.Submit(Ask("b", 1), second.stream()).ok());
+  CHECK(second.ReadAll().ok());
+  CHECK(parts.engine.condition().state == EngineState::kReady);
+  CHECK(parts.engine.condition().was_ready);
+  CHECK(parts.engine.numerics_id() == "fake-numerics");
+}
+
+}  // namespace
+}  // namespace tessera::server

@@ -1,0 +1,97 @@
+#include "shard_loader/load/describe.h"
+
+#include <catch2/catch.hpp>
+
+#include "shard_loader/load/load_shard.h"
+#include "tests/support/fixtures.h"
+
+namespace tessera::shard_loader {
+namespace {
+
+using Catch::Matchers::Contains;
+
+std::unique_ptr<Checkpoint> OpenFixture(const std::string& name) {
+  return Checkpoint::Open(tests::Fixture("checkpoints/" + name)).value();
+}
+
+TEST_CASE("inspect tells family, sizes, and our name of every tensor") {
+  const auto checkpoint = OpenFixture("llama3_gqa");
+  const nlohmann::json report = InspectJson(*checkpoint);
+  CHECK(report["family"] == "llama");
+  CHECK(report["architecture"] == "LlamaForCausalLM");
+  CHECK(report["dtype"] == "f32");
+  CHECK(report["parameters"] == 262720);
+  CHECK(report["bytes"] == 1050880);
+  CHECK(report["spec"]["rope"]["scaling"] == "llama3");
+  CHECK(report["files"].size() == 4);
+  CHECK(report["tensors"].size() == 4 * 9 + 3);
+  CHECK(report["tensors"][1]["name"] == "model.layers.0.input_layernorm.weight");
+  CHECK(report["tensors"][1]["ours"] == "layers.0.attention_norm");
+  const std::string text = InspectText(*checkpoint);
+  CHECK_THAT(text, Contains("llama (LlamaForCausalLM)") && Contains("f32 1.00 MiB in 4 files"));
+  CHECK_THAT(text, Contains("model.layers.{0..3}.mlp.down_proj.weight"));
+  CHECK_THAT(text, Contains("8 heads, 4 KV heads, head size 16"));
+}
+
+TEST_CASE("inspect tells windows, norms and tied embeddings") {
+  CHECK_THAT(InspectText(*OpenFixture("mistral")), Contains("window of 16 on every layer"));
+  CHECK_THAT(InspectText(*OpenFixture("qwen3")),
+             Contains("q and k norms") && Contains("tied embeddings") && Contains("bf16"));
+  CHECK_THAT(InspectText(*OpenFixture("llama_vocab509")), Contains("linear scaling by 2"));
+}
+
+TEST_CASE("plan tells what each rank holds, and that it reads what LoadShard reads") {
+  const auto checkpoint = OpenFixture("llama3_gqa");
+  const nlohmann::json report = PlanJson(*checkpoint, {.layout = {3, 2, 8}}).value();
+  const auto plans = MakeRankPlans(checkpoint->spec(), {3, 2, 8}).value();
+  REQUIRE(report["ranks"].size() == 6);
+  for (const RankPlan& plan : plans) {
+    const nlohmann::json& rank = report["ranks"][plan.rank];
+    CHECK(rank["heads"]["begin"] == plan.heads.begin);
+    CHECK(rank["layers"]["end"] == plan.layers.end);
+    const LoadStats stats =
+        LoadShard(*checkpoint, plan, [](const HostTensor&) { return absl::OkStatus(); }).value();
+    CHECK(rank["bytes_read"] == stats.bytes_read);
+  }
+  CHECK_FALSE(report.contains("memory"));
+  CHECK_THAT(PlanText(*checkpoint, {.layout = {3, 2, 8}}).value(),
+             Contains("tp 3, pp 2, 8 attention lanes"));
+}
+
+TEST_CASE("plan with memory tells whether it fits, and why not") {
+  const auto checkpoint = OpenFixture("qwen3");
+  PlanRequest request{.layout = {2, 1, 8}, .memory = true, .available_bytes = int64_t{1} << 30};
+  const nlohmann::json fits = PlanJson(*checkpoint, request).value();
+  CHECK(fits["fits"] == true);
+  CHECK(fits["weight_dtype"] == "bf16");
+  CHECK(fits["memory"]["kv_dtype"] == "bf16");
+  int64_t sum = 0;
+  for (const auto& rank : fits["ranks"]) sum += rank["memory"]["total"].get<int64_t>();
+  CHECK(fits["memory"]["needed_bytes"] == sum);
+  CHECK_THAT(PlanText(*checkpoint, request).value(),
+             Contains("fits: needs") && Contains("of 1.00 GiB on this host"));
+  request.available_bytes = 1 << 20;
+  const nlohmann::json refused = PlanJson(*checkpoint, request).value();
+  CHECK(refused["fits"] == false);
+  CHECK_THAT(refused["why"].get<std::string>(), Contains("does not fit"));
+  CHECK_THAT(PlanText(*checkpoint, request).value(), Contains("does not fit: "));
+}
+
+TEST_CASE("a dtype that is asked for changes what is held, not what is read") {
+  const auto checkpoint = OpenFixture("qwen3");
+  const auto stored = PlanJson(*checkpoint, {}).value();
+  const auto wide = PlanJson(*checkpoint, {.weight_dtype = DType::kF32}).value();
+  CHECK(stored["ranks"][0]["bytes_read"] == wide["ranks"][0]["bytes_read"]);
+  CHECK(wide["ranks"][0]["bytes_held"] > stored["ranks"][0]["bytes_held"]);
+}
+
+TEST_CASE("impossible degrees and lengths are errors, not reports") {
+  const auto checkpoint = OpenFixture("qwen3");
+  CHECK(PlanJson(*checkpoint, {.layout = {5, 1, 8}}).status().code() ==
+        absl::StatusCode::kFailedPrecondition);
+  CHECK_FALSE(PlanJson(*checkpoint, {.memory = true, .max_model_len = 513}).ok());
+  CHECK_FALSE(PlanJson(*checkpoint, {.memory = true, .max_model_len = -1}).ok());
+}
+
+}  // namespace
+}  // namespace tessera::shard_loader

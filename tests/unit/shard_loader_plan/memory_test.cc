@@ -1,0 +1,136 @@
+#include "shard_loader/plan/memory.h"
+
+#include <catch2/catch.hpp>
+
+#include "shard_loader/plan/packed_layout.h"
+
+namespace tessera::shard_loader {
+namespace {
+
+using Catch::Matchers::Contains;
+
+constexpr int64_t kMiB = 1 << 20;
+
+DecoderSpec Spec() {
+  DecoderSpec spec;
+  spec.num_layers = 4;
+  spec.hidden_size = 256;
+  spec.vocab_size = 2048;
+  spec.context_length = 1024;
+  spec.attention.num_heads = 8;
+  spec.attention.num_kv_heads = 4;
+  spec.attention.head_size = 32;
+  spec.attention.windows.assign(4, 0);
+  spec.mlp.intermediate_size = 512;
+  return spec;
+}
+
+MemoryOptions Options(int64_t available) {
+  MemoryOptions options;
+  options.weight_dtype = DType::kF32;
+  options.kv_dtype = DType::kF32;
+  options.limits = {512, 8};
+  options.available_bytes = available;
+  return options;
+}
+
+std::vector<RankPlan> Plans(int tp, int pp) { return MakeRankPlans(Spec(), {tp, pp, 8}).value(); }
+
+MemoryPlan Plan(int tp, int pp, const MemoryOptions& options) {
+  return PlanMemory(Spec(), Plans(tp, pp), options);
+}
+
+TEST_CASE("a rank's memory is weights, workspace, process and KV cache, to the byte") {
+  const MemoryPlan plan = Plan(1, 1, Options(1024 * kMiB));
+  REQUIRE(plan.fits.ok());
+  const RankPlan rank = Plans(1, 1)[0];
+  const RankMemory& memory = plan.ranks.at(0);
+  CHECK(memory.weights == MakePackedLayout(Spec(), rank, DType::kF32).bytes);
+  CHECK(memory.workspace == MakeWorkspaceLayout(Spec(), rank, {512, 8}).bytes());
+  // 4 layers of 4 KV heads of 32 keys and values of 16 tokens in fp32.
+  CHECK(memory.kv_per_block == 4 * 4 * 2 * 32 * 16 * 4);
+  CHECK(memory.kv == plan.num_kv_blocks * memory.kv_per_block);
+  CHECK(plan.needed_bytes == memory.total());
+}
+
+TEST_CASE("without a number of blocks there are as many as all sequences can use") {
+  const MemoryPlan plan = Plan(1, 1, Options(4096 * kMiB));
+  CHECK(plan.max_model_len == 1024);
+  CHECK(plan.num_kv_blocks == 8 * 64);
+}
+
+TEST_CASE("where less memory is left, the blocks fill it to the last that fits") {
+  const int64_t fixed = Plan(1, 1, Options(0)).ranks[0].fixed();
+  const int64_t block = Plan(1, 1, Options(0)).ranks[0].kv_per_block;
+  const MemoryPlan plan = Plan(1, 1, Options(fixed + 101 * block - 1));
+  REQUIRE(plan.fits.ok());
+  CHECK(plan.num_kv_blocks == 100);
+  CHECK(plan.needed_bytes <= plan.available_bytes);
+  CHECK(Plan(1, 1, Options(fixed + 101 * block)).num_kv_blocks == 101);
+}
+
+TEST_CASE("ranks on one host share its memory, ranks on hosts of their own do not") {
+  MemoryOptions options = Options(0);
+  options.num_kv_blocks = 64;
+  const MemoryPlan shared = Plan(2, 2, options);
+  int64_t sum = 0;
+  int64_t most = 0;
+  for (const RankMemory& rank : shared.ranks) {
+    sum += rank.total();
+    most = std::max(most, rank.total());
+  }
+  CHECK(shared.needed_bytes == sum);
+  options.ranks_share_memory = false;
+  CHECK(Plan(2, 2, options).needed_bytes == most);
+  options.available_bytes = most;
+  CHECK(Plan(2, 2, options).fits.ok());
+  options.available_bytes = most - 1;
+  CHECK_FALSE(Plan(2, 2, options).fits.ok());
+}
+
+TEST_CASE("what cannot fit is refused with what it needs, what there is, and what to change") {
+  const int64_t fixed = Plan(1, 1, Options(0)).ranks[0].fixed();
+  const int64_t block = Plan(1, 1, Options(0)).ranks[0].kv_per_block;
+  const MemoryPlan plan = Plan(1, 1, Options(fixed + 40 * block));
+  CHECK(plan.fits.code() == absl::StatusCode::kFailedPrecondition);
+  const std::string message(plan.fits.message());
+  CHECK_THAT(message, Contains("needs " + FormatBytes(fixed + 64 * block)));
+  CHECK_THAT(message, Contains("has " + FormatBytes(fixed + 40 * block)));
+  CHECK_THAT(message, Contains("--max-model-len 640"));
+  CHECK_THAT(message, Contains("--dtype bf16"));
+}
+
+TEST_CASE("what the refusal proposes does fit") {
+  const int64_t fixed = Plan(1, 1, Options(0)).ranks[0].fixed();
+  const int64_t block = Plan(1, 1, Options(0)).ranks[0].kv_per_block;
+  MemoryOptions options = Options(fixed + 40 * block);
+  options.max_model_len = 640;
+  CHECK(Plan(1, 1, options).fits.ok());
+  // Too small for the weights: only more hosts help.
+  MemoryOptions small = Options(fixed - 1);
+  const MemoryPlan refused = Plan(1, 1, small);
+  CHECK_THAT(std::string(refused.fits.message()),
+             Contains("--tp 2 with one rank on each host") && !Contains("--max-model-len"));
+  small.ranks_share_memory = false;
+  CHECK(Plan(2, 1, small).fits.ok());
+}
+
+TEST_CASE("a number of blocks below one sequence, or above the memory, is refused") {
+  MemoryOptions options = Options(4096 * kMiB);
+  options.num_kv_blocks = 63;
+  CHECK_THAT(std::string(Plan(1, 1, options).fits.message()),
+             Contains("--num-kv-blocks 64 or more") && Contains("--max-model-len 1008"));
+  options.num_kv_blocks = 64;
+  CHECK(Plan(1, 1, options).fits.ok());
+  options.num_kv_blocks = int64_t{1} << 30;
+  CHECK_THAT(std::string(Plan(1, 1, options).fits.message()), Contains("use --num-kv-blocks "));
+}
+
+TEST_CASE("bytes are written in units of 1,024") {
+  CHECK(FormatBytes(640) == "640 B");
+  CHECK(FormatBytes(1536) == "1.50 KiB");
+  CHECK(FormatBytes(int64_t{3} << 30) == "3.00 GiB");
+}
+
+}  // namespace
+}  // namespace tessera::shard_loader

@@ -1,0 +1,170 @@
+// tessera-worker: holds one rank of a model and runs steps for a frontend.
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <array>
+#include <iostream>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+#include <CLI/CLI.hpp>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "proto/rpc/session_auth.h"
+#include "proto/rpc/version.h"
+#include "worker/app/self_check.h"
+#include "worker/app/serve.h"
+
+namespace {
+
+using tessera::worker::ServeOptions;
+
+constexpr const char* kFooter =
+    "Example, one worker of a group on two hosts:\n"
+    "  tessera-worker --listen 10.0.0.2:9000 --secret-file /etc/tessera/secret\n"
+    "The server then gets --workers 10.0.0.1:9000,10.0.0.2:9000 and the same secret file.";
+
+struct Flags {
+  std::string listen;
+  std::string secret_file;
+  int secret_fd = -1;
+  int parent_fd = -1;
+  bool once = false;
+  std::string comm = "auto";
+  std::string log_level = "info";
+  bool self_check = false;
+  tessera::worker::RunnerRankOptions rank;
+};
+
+void AddFlags(CLI::App& app, Flags& flags) {
+  app.set_version_flag("--version", "tessera-worker " + std::string(tessera::rpc::Version()));
+  app.footer(kFooter);
+  app.add_option(
+      "--listen", flags.listen,
+      "host:port or unix:/path; with --comm mpi the rank is added to the port, and takes "
+      "the place of %r in the path");
+  app.add_option("--secret-file", flags.secret_file,
+                 "File with the secret that the server must know; needed on TCP");
+  app.add_option("--threads", flags.rank.threads, "Threads that compute (0: one per CPU)")
+      ->check(CLI::Range(0, 4096));
+  flags.rank.kernels = "auto";
+  app.add_option("--kernels", flags.rank.kernels,
+                 "Offer only this kernel set: avx512, avx2, generic, reference")
+      ->capture_default_str();
+  app.add_option("--comm", flags.comm,
+                 "mpi: this process was started by mpirun, one for every rank of the group")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"auto", "mpi"}));
+  app.add_option("--backend-dir", flags.rank.backend_dir,
+                 "Folder of plugins (default: beside the program, or ../lib/tessera)");
+  app.add_option("--log-level", flags.log_level, "debug, info, warning or error")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"debug", "info", "warning", "error"}));
+  app.add_flag("--self-check", flags.self_check, "Print as JSON what this machine offers, and end");
+  // Between tessera-server and the workers that it starts.
+  app.add_flag("--once", flags.once, "End with the first session");
+  const std::string internal = "";
+  app.add_option("--parent-fd", flags.parent_fd)->group(internal);
+  app.add_option("--secret-fd", flags.secret_fd)->group(internal);
+  app.add_option("--comm-fd", flags.rank.comm_fd)->group(internal);
+}
+
+void SetUpLog(const Flags& flags, std::optional<int> mpi_rank) {
+  auto logger = spdlog::stderr_logger_mt("worker");
+  logger->set_level(spdlog::level::from_str(flags.log_level));
+  // The server adds the time and the rank to what its own children write.
+  if (mpi_rank && flags.once) {
+    logger->set_pattern(absl::StrCat("%l: rank ", *mpi_rank, ": %v"));
+  } else if (flags.parent_fd >= 0) {
+    logger->set_pattern("%l: %v");
+  } else {
+    logger->set_pattern("%Y-%m-%d %H:%M:%S.%e %l: %v");
+  }
+  spdlog::set_default_logger(logger);
+}
+
+std::optional<int> MpiRank(const std::string& comm) {
+  if (comm != "mpi") return std::nullopt;
+  // Open MPI; MPICH and those that follow it.
+  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMI_RANK"}) {
+    int rank = 0;
+    const char* value = getenv(name);
+    if (value != nullptr && absl::SimpleAtoi(value, &rank) && rank >= 0) return rank;
+  }
+  return std::nullopt;
+}
+
+absl::StatusOr<std::string> ReadSecret(const Flags& flags) {
+  if (!flags.secret_file.empty()) return tessera::rpc::ReadSecretFile(flags.secret_file);
+  std::string secret;
+  if (flags.secret_fd < 0) return secret;
+  std::array<char, 4096> bytes;
+  ssize_t count = 0;
+  while ((count = read(flags.secret_fd, bytes.data(), bytes.size())) > 0) {
+    secret.append(bytes.data(), static_cast<size_t>(count));
+  }
+  close(flags.secret_fd);
+  if (!secret.empty()) return secret;
+  return absl::FailedPreconditionError("--secret-fd: the server has sent no secret");
+}
+
+// `--launch PROGRAM ARGUMENTS...`: becomes the program, which then gets SIGTERM when the process
+// that started it ends. For mpirun, which does not watch its parent.
+int Launch(char** arguments) {
+  prctl(PR_SET_PDEATHSIG, SIGTERM);
+  execvp(arguments[0], arguments);
+  fprintf(stderr, "error: cannot start %s: %s\n", arguments[0], strerror(errno));
+  return 127;
+}
+
+int Run(const Flags& flags) {
+  std::optional<int> mpi_rank = MpiRank(flags.comm);
+  SetUpLog(flags, mpi_rank);
+  absl::Status status;
+  if (flags.comm == "mpi" && !mpi_rank) {
+    status = absl::FailedPreconditionError(
+        "--comm mpi: this process was not started by mpirun; use 'mpirun -n RANKS tessera-worker "
+        "--comm mpi --listen ...'");
+  } else if (flags.listen.empty()) {
+    status = absl::InvalidArgumentError("--listen is missing; see --help");
+  } else if (absl::StatusOr<std::string> secret = ReadSecret(flags); !secret.ok()) {
+    status = secret.status();
+  } else {
+    status = tessera::worker::Serve({.listen = flags.listen,
+                                     .mpi_rank = mpi_rank,
+                                     .secret = *secret,
+                                     .parent_fd = flags.parent_fd,
+                                     .once = flags.once,
+                                     .version = std::string(tessera::rpc::Version()),
+                                     .rank = flags.rank});
+  }
+  if (status.ok()) return 0;
+  spdlog::error("{}", std::string(status.message()));
+  return absl::IsInvalidArgument(status) ? 2 : 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc > 2 && std::string(argv[1]) == "--launch") return Launch(argv + 2);
+  CLI::App app("Holds one rank of a model and runs steps for a tessera-server.", "tessera-worker");
+  Flags flags;
+  AddFlags(app, flags);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  if (!flags.self_check) return Run(flags);
+  std::cout << tessera::worker::SelfCheckJson(flags.rank).dump(2) << "\n";
+  return 0;
+}

@@ -1,0 +1,204 @@
+#include "worker/app/runner_rank.h"
+
+#include <limits.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include <array>
+#include <fstream>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/strings/str_cat.h"
+#include "shard_loader/io/host_memory.h"
+#include "shard_loader/load/checkpoint.h"
+#include "shard_loader/mutex.h"
+#include "shard_loader/plan/rank_plan.h"
+#include "shard_loader/status_macros.h"
+#include "worker/app/step_codec.h"
+#include "worker/backend/kernel_sets.h"
+#include "worker/comm/factory.h"
+#include "worker/runner/runner.h"
+
+namespace tessera::worker {
+namespace {
+
+namespace v1 = internal::v1;
+using shard_loader::DType;
+
+std::string HostName() {
+  std::array<char, HOST_NAME_MAX + 1> name = {};
+  gethostname(name.data(), name.size() - 1);
+  return name.data();
+}
+
+std::string CpuName() {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);) {
+    if (!line.starts_with("model name")) continue;
+    size_t value = line.find(": ");
+    if (value != std::string::npos) return line.substr(value + 2);
+  }
+  return "unknown";
+}
+
+// CPUs that this process may run on.
+int NumCpus() {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof(set), &set) != 0) return 1;
+  return CPU_COUNT(&set);
+}
+
+absl::StatusOr<DType> ParseDType(const std::string& name) {
+  for (DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
+    if (name == shard_loader::DTypeName(dtype)) return dtype;
+  }
+  return absl::UnimplementedError(absl::StrCat("dtype ", name, " is not known to this worker"));
+}
+
+class RunnerRank final : public Rank {
+ public:
+  explicit RunnerRank(RunnerRankOptions options) : options_(std::move(options)) {}
+
+  v1::Description Describe() override { return DescribeWorker(options_); }
+  absl::StatusOr<v1::Loaded> Load(const v1::Load& load,
+                                  const LoadProgressFunction& progress) override;
+  absl::Status Connect(const v1::Connect& connect, KeyValueStore* store) override;
+  absl::StatusOr<v1::StepResult> Run(const v1::Step& step) override;
+  uint64_t Progress() const override;
+  void Abort(absl::Status why) override;
+
+ private:
+  absl::StatusOr<RunnerOptions> MakeOptions(const v1::Load& load) const;
+  // The error of a rank that is aborted or has not come so far.
+  absl::StatusOr<Runner*> Ready() const;
+
+  const RunnerRankOptions options_;
+  std::unique_ptr<shard_loader::Checkpoint> checkpoint_;
+  int tp_ = 1;
+  int pp_ = 1;
+  int rank_ = 0;
+
+  // Progress and Abort may come while the runner is made.
+  mutable Mutex mutex_;
+  std::unique_ptr<Runner> runner_ ABSL_GUARDED_BY(mutex_);
+  absl::Status aborted_ ABSL_GUARDED_BY(mutex_);
+};
+
+absl::StatusOr<RunnerOptions> RunnerRank::MakeOptions(const v1::Load& load) const {
+  RunnerOptions options;
+  options.spec = checkpoint_->spec();
+  shard_loader::Layout layout{.tp = static_cast<int>(load.tp()),
+                              .pp = static_cast<int>(load.pp()),
+                              .lanes = static_cast<int>(load.lanes())};
+  ASSIGN_OR_RETURN(auto plans, shard_loader::MakeRankPlans(options.spec, layout));
+  if (load.rank() >= plans.size()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("rank ", load.rank(), " of a group of ", plans.size()));
+  }
+  options.plan = std::move(plans[load.rank()]);
+  ASSIGN_OR_RETURN(options.dtype, ParseDType(load.dtype()));
+  ASSIGN_OR_RETURN(options.kv_dtype, ParseDType(load.kv_dtype()));
+  options.kernels = load.kernels();
+  options.num_kv_blocks = static_cast<uint32_t>(load.num_kv_blocks());
+  options.max_model_len = static_cast<uint32_t>(load.max_model_len());
+  options.max_num_batched_tokens = load.max_num_batched_tokens();
+  options.max_num_seqs = load.max_num_seqs();
+  options.max_logprobs = load.max_logprobs();
+  options.threads = load.threads() > 0 ? static_cast<int>(load.threads()) : options_.threads;
+  return options;
+}
+
+absl::StatusOr<v1::Loaded> RunnerRank::Load(const v1::Load& load,
+                                            const LoadProgressFunction& progress) {
+  ASSIGN_OR_RETURN(checkpoint_, shard_loader::Checkpoint::Open(load.model_dir()));
+  if (checkpoint_->weights_version() != load.weights_version()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("the checkpoint ", load.model_dir(), " on ", HostName(), " has version ",
+                     checkpoint_->weights_version(), ", the server's has ", load.weights_version(),
+                     "; give every host the same files"));
+  }
+  tp_ = static_cast<int>(load.tp());
+  pp_ = static_cast<int>(load.pp());
+  rank_ = static_cast<int>(load.rank());
+  ASSIGN_OR_RETURN(RunnerOptions options, MakeOptions(load));
+  ASSIGN_OR_RETURN(std::unique_ptr<Runner> runner, Runner::Create(options, *checkpoint_, progress));
+  const RunnerMemory& memory = runner->memory();
+  v1::Loaded loaded;
+  loaded.set_bytes_read(memory.bytes_read);
+  loaded.set_weight_bytes(memory.weight_bytes);
+  loaded.set_workspace_bytes(memory.workspace_bytes);
+  loaded.set_kv_bytes(memory.kv_bytes);
+  MutexLock lock(mutex_);
+  if (!aborted_.ok()) return aborted_;
+  runner_ = std::move(runner);
+  return loaded;
+}
+
+absl::StatusOr<Runner*> RunnerRank::Ready() const {
+  MutexLock lock(mutex_);
+  if (!aborted_.ok()) return aborted_;
+  if (runner_ != nullptr) return runner_.get();
+  return absl::FailedPreconditionError("the rank is told to work before it is told to load");
+}
+
+absl::Status RunnerRank::Connect(const v1::Connect& connect, KeyValueStore* store) {
+  ASSIGN_OR_RETURN(Runner * runner, Ready());
+  CommOptions options{.kind = connect.comm(),
+                      .rank = rank_,
+                      .tp = tp_,
+                      .pp = pp_,
+                      .timeout = absl::Milliseconds(connect.timeout_ms()),
+                      .shm_fd = options_.comm_fd,
+                      .interface = connect.interface(),
+                      .store = store,
+                      .plugin_dir = options_.backend_dir};
+  ASSIGN_OR_RETURN(GroupComms comms, ConnectGroup(options));
+  return runner->Connect(std::move(comms));
+}
+
+absl::StatusOr<v1::StepResult> RunnerRank::Run(const v1::Step& step) {
+  ASSIGN_OR_RETURN(Runner * runner, Ready());
+  ASSIGN_OR_RETURN(StepOutput output, runner->Run(FromProto(step)));
+  return ToProto(output);
+}
+
+uint64_t RunnerRank::Progress() const {
+  MutexLock lock(mutex_);
+  return runner_ == nullptr ? 0 : runner_->progress();
+}
+
+void RunnerRank::Abort(absl::Status why) {
+  MutexLock lock(mutex_);
+  if (runner_ != nullptr) runner_->Abort(why);
+  if (aborted_.ok()) aborted_ = std::move(why);
+}
+
+}  // namespace
+
+std::unique_ptr<Rank> MakeRunnerRank(const RunnerRankOptions& options) {
+  return std::make_unique<RunnerRank>(options);
+}
+
+v1::Description DescribeWorker(const RunnerRankOptions& options) {
+  v1::Description description;
+  int threads = options.threads > 0 ? options.threads : NumCpus();
+  description.set_host(HostName());
+  description.set_pid(static_cast<uint32_t>(getpid()));
+  description.set_device(absl::StrCat("cpu: ", CpuName(), ", ", threads, " threads"));
+  absl::StatusOr<shard_loader::HostMemory> memory = shard_loader::ReadHostMemory();
+  if (memory.ok()) description.set_memory_bytes(static_cast<uint64_t>(memory->usable()));
+  for (const std::string& name : AvailableKernelSets()) {
+    if (options.kernels != "auto" && options.kernels != name) continue;
+    absl::StatusOr<std::string> numerics = KernelNumerics(name);
+    if (!numerics.ok()) continue;
+    v1::KernelSet* set = description.add_kernels();
+    set->set_name(name);
+    set->set_numerics(*numerics);
+  }
+  for (const std::string& comm : AvailableComms(options.backend_dir)) description.add_comms(comm);
+  description.set_threads(static_cast<uint32_t>(threads));
+  return description;
+}
+
+}  // namespace tessera::worker
