@@ -42,8 +42,8 @@ absl::StatusOr<const CheckpointFormat*> Find(const fs::path& folder, const std::
 }  // namespace
 
 const std::vector<const CheckpointFormat*>& CheckpointFormats() {
-  static const auto& formats =
-      *new std::vector<const CheckpointFormat*>{&SafetensorsFormat(), &TorchFormat()};
+  static const auto& formats = *new std::vector<const CheckpointFormat*>{
+      &SafetensorsFormat(), &GgufFormat(), &TorchFormat()};
   return formats;
 }
 

@@ -24,6 +24,7 @@ struct CheckpointFormat {
 
 const CheckpointFormat& SafetensorsFormat();
 const CheckpointFormat& TorchFormat();
+const CheckpointFormat& GgufFormat();
 
 // In the order in which a folder that holds several is looked at.
 const std::vector<const CheckpointFormat*>& CheckpointFormats();

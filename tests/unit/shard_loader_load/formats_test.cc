@@ -78,6 +78,7 @@ constexpr Case kCases[] = {
     {"formats/pytorch_bin_legacy", "checkpoints/llama_small", "pytorch"},
     {"formats/pytorch_bin_sharded", "checkpoints/llama_small", "pytorch"},
     {"formats/pytorch_bin_views", "checkpoints/llama_small", "pytorch"},
+    {"formats/gguf_llama_f32", "checkpoints/llama_small", "gguf"},
 };
 
 TEST_CASE("every format gives each rank the numbers of its source, at every layout") {
