@@ -34,13 +34,20 @@ fi
 
 jobs=$(nproc)
 passed=0 failed=0 skipped=0
-export CTEST_OUTPUT_ON_FAILURE=1 CCACHE_SLOPPINESS=${CCACHE_SLOPPINESS:-time_macros}
+# Clones of the project share what the compiler made, wherever they lie.
+export CCACHE_BASEDIR=${CCACHE_BASEDIR:-$PWD} CCACHE_NOHASHDIR=1 CCACHE_MAXSIZE=${CCACHE_MAXSIZE:-5G}
 
 headline() { printf '\n=== %s (%s s)\n' "$1" "$SECONDS"; }
 
-configure() { # PRESET
-  cmake --preset "$1" >"build-$1.log" 2>&1 || { cat "build-$1.log"; rm -f "build-$1.log"; exit 1; }
-  rm -f "build-$1.log"
+build() { # PRESET [TARGET]
+  local log=build/$1.log target=()
+  mkdir -p build
+  [ $# -lt 2 ] || target=(-t "$2")
+  if ! { cmake --preset "$1" && cmake --build --preset "$1" -j "$jobs" "${target[@]}"; } >"$log" 2>&1; then
+    grep -E -A 15 'FAILED|error:|CMake Error' "$log" | head -n 80 || tail -n 40 "$log"
+    exit 1
+  fi
+  tail -n 1 "$log"
 }
 
 # Runs ctest and adds its counts. A skipped test names itself in the listing.
@@ -73,8 +80,7 @@ finish() {
 }
 
 headline "release: build"
-configure release
-cmake --build --preset release -j "$jobs" | tail -n 3
+build release
 
 headline "release: tests"
 if [ -n "$regex" ]; then
@@ -85,19 +91,16 @@ fi
 if [ $full = 1 ]; then run_ctest build/release; else run_ctest build/release -LE full; fi
 
 headline "address and undefined-behaviour sanitizers"
-configure asan
-cmake --build --preset asan -j "$jobs" -t tests-asan | tail -n 1
+build asan tests-asan
 ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1 \
   run_ctest build/asan -L '^(unit|conformance|integration)$' -LE '^(full|house|slow)$'
 
 headline "thread sanitizer"
-configure tsan
-cmake --build --preset tsan -j "$jobs" -t tests-threads | tail -n 1
+build tsan tests-threads
 TSAN_OPTIONS=halt_on_error=1 run_ctest build/tsan -L '^threads$' -LE '^full$'
 
 headline "fuzzing"
-configure fuzz
-cmake --build --preset fuzz -j "$jobs" -t tests-fuzzers | tail -n 1
+build fuzz tests-fuzzers
 seconds=5
 [ $full = 1 ] && seconds=60
 for target in build/fuzz/fuzz/*; do

@@ -30,10 +30,10 @@ struct Io {
 // One run of the command line; the main thread owns it.
 struct Context {
   Io& io;
-  std::filesystem::path bin_dir;       // where this executable stands
-  std::string target;                  // of --target
-  std::string color = "auto";          // of --color
-  std::string model_from_environment;  // TESSERA_MODEL, which the server reads
+  std::filesystem::path bin_dir;        // where this executable stands
+  std::string target;                   // of --target
+  std::string color = "auto";           // of --color
+  bool model_from_environment = false;  // TESSERA_MODEL or TESSERA_CONFIG, which the server reads
   std::function<int()> action;  // set by the subcommand that was named; returns the exit code
 
   bool use_color() const;

@@ -61,6 +61,7 @@ int main(int argc, char** argv) {
   Context context{.io = io,
                   .bin_dir = executable.parent_path(),
                   .target = "127.0.0.1:8001",
-                  .model_from_environment = Variable("TESSERA_MODEL")};
+                  .model_from_environment =
+                      !Variable("TESSERA_MODEL").empty() || !Variable("TESSERA_CONFIG").empty()};
   return tessera::client::RunTessera(std::vector<std::string>(argv + 1, argv + argc), context);
 }

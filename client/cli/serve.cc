@@ -5,12 +5,15 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <fstream>
 #include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "client/cli/commands.h"
 #include "client/cli/exit_code.h"
+#include "client/cli/serve_on_terminal.h"
 #include "shard_loader/status_macros.h"
 
 namespace tessera::client {
@@ -35,10 +38,11 @@ bool Has(const std::vector<std::string>& arguments, const std::string& flag) {
 absl::StatusOr<std::vector<std::string>> ServerArguments(std::vector<std::string> arguments,
                                                          const Context& context) {
   if (Has(arguments, "--help") || Has(arguments, "-h") || Has(arguments, "--version") ||
-      FlagValue(arguments, "--config") || !context.model_from_environment.empty() ||
-      FlagValue(arguments, "--model")) {
+      context.model_from_environment || FlagValue(arguments, "--model")) {
     return arguments;
   }
+  const auto config = FlagValue(arguments, "--config");
+  if (config && ConfigNamesModel(*config)) return arguments;
   ASSIGN_OR_RETURN(auto model, FindBundledModel(context.bin_dir));
   arguments.push_back("--model");
   arguments.push_back(model.string());
@@ -55,13 +59,22 @@ int Run(std::vector<std::string> given, const Context& context) {
   if (!arguments.ok()) return context.Fail(arguments.status(), "name a model with --model DIR");
 
   const std::string server = (context.bin_dir / "tessera-server").string();
+  if (access(server.c_str(), X_OK) != 0) {
+    return context.Fail(
+        absl::NotFoundError(absl::StrCat("cannot run ", server, ": ", std::strerror(errno))),
+        "tessera-server stands beside tessera in an installation; build or install it");
+  }
+  if (context.io.err_is_terminal) {
+    arguments->insert(arguments->begin(), server);
+    auto code = ServeOnTerminal(*arguments, context);
+    return code.ok() ? *code : context.Fail(code.status());
+  }
   std::vector<char*> argv = {const_cast<char*>(server.c_str())};
   for (std::string& argument : *arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);
   execv(server.c_str(), argv.data());
   return context.Fail(
-      absl::NotFoundError(absl::StrCat("cannot run ", server, ": ", std::strerror(errno))),
-      "tessera-server stands beside tessera in an installation; build or install it");
+      absl::InternalError(absl::StrCat("cannot run ", server, ": ", std::strerror(errno))));
 }
 
 }  // namespace
@@ -91,6 +104,15 @@ std::optional<std::string> FlagValue(const std::vector<std::string>& arguments,
     if (arguments[i].rfind(with_equals, 0) == 0) value = arguments[i].substr(with_equals.size());
   }
   return value;
+}
+
+bool ConfigNamesModel(const std::filesystem::path& config) {
+  std::ifstream in(config);
+  for (std::string line; std::getline(in, line);) {
+    const std::vector<std::string> halves = absl::StrSplit(line, absl::MaxSplits('=', 1));
+    if (halves.size() == 2 && absl::StripAsciiWhitespace(halves[0]) == "model") return true;
+  }
+  return false;
 }
 
 bool LooksLikeHubName(const std::string& model) {

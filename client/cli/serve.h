@@ -20,6 +20,10 @@ absl::StatusOr<std::filesystem::path> FindBundledModel(const std::filesystem::pa
 std::optional<std::string> FlagValue(const std::vector<std::string>& arguments,
                                      const std::string& name);
 
+// True where a configuration file of the server has the key `model`; false for one that cannot be
+// read, which is the server's to complain about.
+bool ConfigNamesModel(const std::filesystem::path& config);
+
 // True for names like "org/model": what a model hub calls a model, and no path that exists.
 bool LooksLikeHubName(const std::string& model);
 

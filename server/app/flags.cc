@@ -122,7 +122,7 @@ void AddServiceFlags(CLI::App& app, ServerOptions& options) {
   app.add_option("--grpc-port", options.frontend.port, "Port of gRPC; 0: a free one")
       ->check(CLI::Range(0, 65535))
       ->group(name);
-  app.add_option("--log-level", options.log_level)
+  app.add_option("--log-level", options.log_level, "The least that is logged")
       ->check(CLI::IsMember({"debug", "info", "warning", "error"}))
       ->group(name);
   app.add_option("--log-format", options.log_format, "Of the log on standard error")

@@ -59,8 +59,9 @@ void RankLink::Read() {
     mailbox_->Put(
         std::exchange(event, GroupEvent{.kind = GroupEvent::Kind::kReply, .rank = options_.rank}));
   }
+  // The stream is over for both directions: a Write that waits for the peer's window fails too.
+  // Cancelling it here would hide the status that the worker has sent.
   CloseQueue();
-  Cancel();  // a Write that waits for the peer's window ends too
   writer.join();
   absl::Status status = rpc::FromGrpc(stream->Finish());
   mailbox_->Put({.kind = GroupEvent::Kind::kStreamEnded, .rank = options_.rank, .status = status});

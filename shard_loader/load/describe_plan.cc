@@ -42,7 +42,8 @@ void AddMemory(const MemoryPlan& memory, const MemoryOptions& options, json& rep
     report["ranks"][rank.rank]["memory"] = {
         {"weights", rank.weights}, {"workspace", rank.workspace},
         {"process", rank.process}, {"kv_per_block", rank.kv_per_block},
-        {"kv", rank.kv},           {"total", rank.total()}};
+        {"kv", rank.kv},           {"total", rank.total()},
+        {"staging", rank.staging}};
   }
   report["memory"] = {{"kv_dtype", DTypeName(options.kv_dtype)},
                       {"max_model_len", memory.max_model_len},
@@ -111,6 +112,7 @@ absl::StatusOr<MemoryOptions> ToMemoryOptions(const Checkpoint& checkpoint,
   options.max_model_len = request.max_model_len;
   options.num_kv_blocks = request.num_kv_blocks;
   options.ranks_share_memory = request.ranks_share_memory;
+  options.stored_dtype = checkpoint.dtype();
   if (request.max_model_len < 0 || request.max_model_len > checkpoint.spec().context_length) {
     return absl::FailedPreconditionError(absl::StrCat(
         "shard_loader: --max-model-len ", request.max_model_len, ": the model was made for 1 to ",

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "shard_loader/plan/packed_layout.h"
+#include "shard_loader/plan/slices.h"
 
 namespace tessera::shard_loader {
 namespace {
@@ -18,6 +19,7 @@ int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 struct Demand {
   int64_t fixed = 0;
   int64_t kv_per_block = 0;
+  int64_t loading = 0;
 };
 
 std::vector<Demand> DemandsOf(const MemoryPlan& plan, bool shared) {
@@ -26,6 +28,7 @@ std::vector<Demand> DemandsOf(const MemoryPlan& plan, bool shared) {
     Demand& demand = demands[shared ? 0 : i];
     demand.fixed += plan.ranks[i].fixed();
     demand.kv_per_block += plan.ranks[i].kv_per_block;
+    demand.loading += plan.ranks[i].loading();
   }
   return demands;
 }
@@ -34,7 +37,7 @@ std::vector<Demand> DemandsOf(const MemoryPlan& plan, bool shared) {
 int64_t Capacity(const std::vector<Demand>& demands, int64_t available) {
   int64_t blocks = std::numeric_limits<int64_t>::max();
   for (const Demand& demand : demands) {
-    const int64_t rest = available - demand.fixed;
+    const int64_t rest = demand.loading > available ? -1 : available - demand.fixed;
     blocks = std::min(blocks, rest < 0 ? -1 : rest / std::max<int64_t>(1, demand.kv_per_block));
   }
   return blocks;
@@ -43,7 +46,7 @@ int64_t Capacity(const std::vector<Demand>& demands, int64_t available) {
 int64_t Needed(const std::vector<Demand>& demands, int64_t blocks) {
   int64_t most = 0;
   for (const Demand& demand : demands) {
-    most = std::max(most, demand.fixed + blocks * demand.kv_per_block);
+    most = std::max({most, demand.fixed + blocks * demand.kv_per_block, demand.loading});
   }
   return most;
 }
@@ -54,6 +57,14 @@ struct Evaluation {
   int64_t one_sequence = 0;  // blocks of the longest sequence
   bool fits() const { return plan.num_kv_blocks >= one_sequence && plan.num_kv_blocks <= capacity; }
 };
+
+int64_t LargestSlice(const DecoderSpec& spec, const RankPlan& plan, DType stored) {
+  int64_t most = 0;
+  for (const TensorSlice& slice : RankSlices(spec, plan)) {
+    most = std::max(most, slice.elements() * DTypeSize(stored));
+  }
+  return most;
+}
 
 // Without looking for advice, so that advice may call it.
 Evaluation Evaluate(const DecoderSpec& spec, absl::Span<const RankPlan> plans,
@@ -66,6 +77,7 @@ Evaluation Evaluate(const DecoderSpec& spec, absl::Span<const RankPlan> plans,
     memory.weights = MakePackedLayout(spec, rank, options.weight_dtype).bytes;
     memory.workspace = MakeWorkspaceLayout(spec, rank, options.limits).bytes();
     memory.process = kProcessBytes;
+    memory.staging = LargestSlice(spec, rank, options.stored_dtype);
     memory.kv_per_block = KvBytesPerBlock(spec, rank, options.kv_dtype);
     plan.ranks.push_back(memory);
   }
@@ -142,17 +154,24 @@ absl::Status Refusal(const DecoderSpec& spec, const Layout& layout, const Memory
                      plan.max_model_len, "; use --num-kv-blocks ", found.one_sequence,
                      " or more, or ", "--max-model-len ", plan.num_kv_blocks * kKvBlockTokens));
   }
-  int64_t weights = 0;
-  int64_t rest = 0;
-  int64_t kv = 0;
+  RankMemory sum;
   for (const RankMemory& rank : plan.ranks) {
-    const bool count = options.ranks_share_memory || rank.total() == plan.needed_bytes;
-    if (!count) continue;
-    weights += rank.weights;
-    rest += rank.workspace + rank.process;
-    kv += rank.kv;
+    const bool worst = std::max(rank.total(), rank.loading()) == plan.needed_bytes;
+    if (!options.ranks_share_memory && !worst) continue;
+    sum.weights += rank.weights;
+    sum.workspace += rank.workspace;
+    sum.process += rank.process;
+    sum.staging += rank.staging;
+    sum.kv += rank.kv;
     if (!options.ranks_share_memory) break;
   }
+  const std::string rest =
+      sum.loading() > sum.total()
+          ? absl::StrCat("a weight being packed ", FormatBytes(sum.staging), ", process ",
+                         FormatBytes(sum.process))
+          : absl::StrCat("KV cache of ", plan.num_kv_blocks * kKvBlockTokens, " tokens ",
+                         FormatBytes(sum.kv), ", workspace and process ",
+                         FormatBytes(sum.workspace + sum.process));
   const std::string who =
       options.ranks_share_memory
           ? absl::StrCat(plan.ranks.size(), " rank",
@@ -160,8 +179,7 @@ absl::Status Refusal(const DecoderSpec& spec, const Layout& layout, const Memory
           : "the largest rank needs";
   return absl::FailedPreconditionError(absl::StrCat(
       "shard_loader: the model does not fit: ", who, " ", FormatBytes(plan.needed_bytes),
-      " (weights ", FormatBytes(weights), ", KV cache of ", plan.num_kv_blocks * kKvBlockTokens,
-      " tokens ", FormatBytes(kv), ", workspace and process ", FormatBytes(rest), "), has ",
+      " (weights ", FormatBytes(sum.weights), ", ", rest, "), has ",
       FormatBytes(plan.available_bytes), "; ", Advice(spec, layout, options, found)));
 }
 

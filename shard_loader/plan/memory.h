@@ -23,6 +23,7 @@ struct MemoryOptions {
   int64_t num_kv_blocks = 0;  // 0: as many as fit, up to those that max_num_seqs sequences can use
   int64_t available_bytes = 0;     // of the memory that `ranks_share_memory` speaks of
   bool ranks_share_memory = true;  // one host for all ranks; else each rank has as much for itself
+  DType stored_dtype = DType::kF32;  // of the checkpoint; decides `staging`
 };
 
 struct RankMemory {
@@ -32,10 +33,13 @@ struct RankMemory {
   int64_t process = 0;       // program, stacks, buffers of the transport: kProcessBytes
   int64_t kv_per_block = 0;  // 16 tokens in all layers of the rank
   int64_t kv = 0;            // of all blocks
+  int64_t staging = 0;       // the largest slice as stored: held while it is packed, then let go
 
   // What it takes without KV cache.
   int64_t fixed() const { return weights + workspace + process; }
   int64_t total() const { return fixed() + kv; }
+  // What it takes while weights are read, when neither workspace nor cache has been touched.
+  int64_t loading() const { return weights + process + staging; }
 };
 
 // An allowance for what a rank's process takes beside the model.
@@ -45,7 +49,9 @@ struct MemoryPlan {
   std::vector<RankMemory> ranks;
   int64_t max_model_len = 0;
   int64_t num_kv_blocks = 0;  // the same on every rank
-  int64_t needed_bytes = 0;   // of one memory with these blocks: the sum, or that of the worst rank
+  // Of one memory with these blocks, while loading or while serving, whichever is more: the sum
+  // over the ranks, or that of the worst one.
+  int64_t needed_bytes = 0;
   int64_t available_bytes = 0;
   // FAILED_PRECONDITION where it cannot fit: "needs X, has Y; use ...".
   absl::Status fits;

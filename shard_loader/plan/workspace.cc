@@ -11,6 +11,10 @@ constexpr int64_t kFloat = 4;
 // Logits are computed in chunks of rows of about this size.
 constexpr int64_t kLogitChunkBytes = int64_t{16} << 20;
 constexpr int64_t kMaxLogitRows = 64;
+// Of worker/comm/lane_sum.h: sums of fewer floats are gathered whole, and the tree is finished so
+// many columns at a time.
+constexpr int64_t kOneShotFloats = 8192;
+constexpr int64_t kSumBlock = 1024;
 
 int64_t RoundUp(int64_t value, int64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
@@ -26,16 +30,36 @@ int64_t RootsOf(const LaneTree& tree, Range lanes) {
   return static_cast<int64_t>(tree.MaximalSubtrees(lanes).size());
 }
 
-// Every rank's partial sums of the larger of the two trees, gathered.
-int64_t LaneSumBytes(const RankPlan& plan, int64_t count) {
+int TreeDepth(const LaneTree& tree, int node) {
+  const LaneNode& at = tree.nodes()[node];
+  if (at.left < 0) return 0;
+  return 1 + std::max(TreeDepth(tree, at.left), TreeDepth(tree, at.right));
+}
+
+// What a sum of `count` floats over the ranks takes: own partial sums packed for sending, those of
+// the others (whole, or the slice that the rank finishes), and inner nodes of the tree.
+int64_t SumFloats(const LaneTree& tree, const std::vector<Range>& lanes_by_rank, int rank,
+                  int64_t count) {
+  int64_t others = 0;
+  for (const Range& lanes : lanes_by_rank) others += RootsOf(tree, lanes);
+  const int64_t own = RootsOf(tree, lanes_by_rank[rank]);
+  others -= own;
+  const int64_t ranks = static_cast<int64_t>(lanes_by_rank.size());
+  const int64_t received = count < kOneShotFloats ? count : (count + ranks - 1) / ranks;
+  return own * count + others * received + (TreeDepth(tree, 0) + 1) * kSumBlock;
+}
+
+// The larger of both trees, and of the largest sum of either kind; a test compares it with
+// worker/comm's LaneSumWorkspace::Bytes.
+int64_t LaneSumBytes(const RankPlan& plan, int64_t max_count) {
   if (plan.layout.tp == 1) return 0;
-  int64_t attention = 0;
-  int64_t mlp = 0;
-  for (int rank = 0; rank < plan.layout.tp; ++rank) {
-    attention += RootsOf(plan.attention_tree, plan.attention_lanes_by_rank[rank]);
-    mlp += RootsOf(plan.mlp_tree, plan.mlp_lanes_by_rank[rank]);
+  int64_t floats = 0;
+  for (int64_t count : {max_count, std::min(max_count, kOneShotFloats - 1)}) {
+    floats = std::max(
+        {floats, SumFloats(plan.attention_tree, plan.attention_lanes_by_rank, plan.tp_index, count),
+         SumFloats(plan.mlp_tree, plan.mlp_lanes_by_rank, plan.tp_index, count)});
   }
-  return std::max(attention, mlp) * count * kFloat;
+  return floats * kFloat;
 }
 
 }  // namespace

@@ -61,6 +61,7 @@ absl::Status WorkerSession::Handshake() {
   reply.mutable_challenge()->set_proof(proof);
   reply.mutable_challenge()->set_version(options_.version);
   if (!Write(reply) || !stream_->Read(&command)) return PeerGone();
+  if (command.has_leave()) return PeerGone();
   if (!command.has_proof()) return absl::InvalidArgumentError("session: Proof must follow Hello");
   return rpc::CheckSessionProof(options_.secret, rpc::SessionRole::kServer, terms,
                                 command.proof().proof());
@@ -86,7 +87,7 @@ void WorkerSession::Serve(std::unique_ptr<Rank> rank) {
 
 void WorkerSession::Read() {
   Command command;
-  absl::Status why = absl::UnavailableError("the server ended the session");
+  absl::Status why = absl::CancelledError("the server has ended the session");
   while (stream_->Read(&command)) {
     if (command.has_store_entry()) {
       absl::Status put = store_->Put(command.store_entry().key(), command.store_entry().value());

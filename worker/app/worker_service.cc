@@ -24,8 +24,10 @@ grpc::Status WorkerService::Session(
     grpc::ServerReaderWriter<internal::v1::Reply, internal::v1::Command>* stream) {
   WorkerSession session(options_.session, context, stream);
   absl::Status status = Run(session);
-  if (!status.ok()) {
-    spdlog::warn("refused {}: {}", context->peer(), std::string(status.message()));
+  if (absl::IsUnavailable(status)) {
+    spdlog::info("{}: {}", context->peer(), std::string(status.message()));
+  } else if (!status.ok()) {
+    spdlog::warn("refused a session from {}: {}", context->peer(), std::string(status.message()));
   }
   return rpc::ToGrpc(status);
 }

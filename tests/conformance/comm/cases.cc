@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "shard_loader/status_macros.h"
 #include "worker/comm/lane_sum.h"
+#include "worker/comm/pair_test.h"
 
 namespace tessera::tests {
 namespace {
@@ -275,6 +276,22 @@ absl::Status SumsLanesAlongTheTree(GroupComms& comms) {
   return absl::OkStatus();
 }
 
+absl::Status TimesEveryPair(GroupComms& comms) {
+  Communicator& comm = *comms.group;
+  worker::PairTestOptions options;
+  options.large_bytes = 1 << 20;
+  ASSIGN_OR_RETURN(const auto timings, worker::TestPairs(comm, options));
+  if (timings.size() != static_cast<size_t>(comm.size() * (comm.size() - 1) / 2)) {
+    return Wrong(absl::StrCat("the pair test told of ", timings.size(), " pairs"));
+  }
+  for (const worker::PairTiming& timing : timings) {
+    if (timing.a >= timing.b || timing.latency_us <= 0 || timing.bandwidth_mb_s <= 0) {
+      return Wrong("the pair test told of a pair that took no time");
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::Status ReportsOtherTag(GroupComms& comms) {
   Communicator& comm = *comms.group;
   std::byte byte{};
@@ -319,6 +336,7 @@ const std::vector<CommCase>& CommCases() {
       {"barrier", "meets at barriers", BarrierHoldsEveryone},
       {"arguments", "refuses peers and spans that do not exist", RefusesArgumentsThatCannotBe},
       {"lanes", "sums lanes with the bits of the tree", SumsLanesAlongTheTree},
+      {"pairs", "times every pair of ranks", TimesEveryPair},
       {"tag", "reports a message with another tag", ReportsOtherTag, true},
       {"size", "reports a gather of another size", ReportsOtherSize, true},
   };

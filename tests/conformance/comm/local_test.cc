@@ -23,27 +23,28 @@ void OnThreads(int tp, int pp, absl::Duration timeout, Run run) {
   for (const absl::Status& result : results) CHECK(result.ToString() == "OK");
 }
 
-struct Shape {
-  int tp, pp;
-};
-constexpr Shape kShapes[] = {{2, 1}, {3, 1}, {4, 1}, {5, 1}, {8, 1},
-                             {2, 2}, {1, 3}, {3, 2}, {2, 4}};
-
-TEST_CASE("ranks as threads do all that a communicator must") {
+void RunSuite(int tp, int pp) {
   for (const CommCase& test : CommCases()) {
-    for (const Shape& shape : kShapes) {
-      INFO(test.sentence << ", tp " << shape.tp << " pp " << shape.pp);
-      OnThreads(shape.tp, shape.pp, absl::Seconds(60), test.run);
-    }
+    INFO(test.sentence);
+    OnThreads(tp, pp, absl::Seconds(60), test.run);
   }
 }
 
-TEST_CASE("a lone thread is a group too") {
-  OnThreads(1, 1, absl::Seconds(60), [](GroupComms& comms) {
-    absl::Status status = comms.group->Barrier();
-    if (status.ok()) status = CommCases()[9].run(comms);
-    return status;
-  });
+TEST_CASE("two threads do all that a communicator must") { RunSuite(2, 1); }
+TEST_CASE("three threads do all that a communicator must") { RunSuite(3, 1); }
+TEST_CASE("eight threads do all that a communicator must") { RunSuite(8, 1); }
+TEST_CASE("stages of threads do all that a communicator must") { RunSuite(3, 2); }
+TEST_CASE("stages of one thread each do all that a communicator must") { RunSuite(1, 4); }
+
+absl::Status SumLanes(GroupComms& comms) {
+  for (const CommCase& test : CommCases()) {
+    if (test.name == "lanes") return test.run(comms);
+  }
+  return absl::NotFoundError("lanes");
+}
+
+TEST_CASE("lanes sum to the same bits over one to eight threads") {
+  for (int tp = 1; tp <= 8; ++tp) OnThreads(tp, 1, absl::Seconds(60), SumLanes);
 }
 
 TEST_CASE("threads are told the name of the rank that does not come") {

@@ -2,11 +2,8 @@
 
 #include <filesystem>
 #include <fstream>
-#include <sstream>
 #include <stdexcept>
 #include <utility>
-
-#include <unistd.h>
 
 #include "server/executor/group_executor.h"
 

@@ -53,6 +53,16 @@ TEST_CASE("reads a flag's value in both spellings, the last one counts") {
   CHECK(FlagValue({"--model"}, "--model") == std::nullopt);
 }
 
+TEST_CASE("sees whether a configuration file names a model") {
+  TempDir dir;
+  const auto config = dir.path() / "tessera.conf";
+  std::ofstream(config) << "#model = \"x\"\nmodel-name = \"y\"\n";
+  CHECK_FALSE(client::ConfigNamesModel(config));
+  std::ofstream(config, std::ios::app) << "  model = \"a=b\"\n";
+  CHECK(client::ConfigNamesModel(config));
+  CHECK_FALSE(client::ConfigNamesModel(dir.path() / "none"));
+}
+
 TEST_CASE("tells a hub's name from a path") {
   using client::LooksLikeHubName;
   CHECK(LooksLikeHubName("meta-llama/Llama-3.2-1B"));

@@ -126,6 +126,26 @@ TEST_CASE("a number of blocks below one sequence, or above the memory, is refuse
   CHECK_THAT(std::string(Plan(1, 1, options).fits.message()), Contains("use --num-kv-blocks "));
 }
 
+TEST_CASE("a weight that is held twice while it is packed counts too") {
+  MemoryOptions options = Options(0);
+  options.limits = {16, 1};
+  options.num_kv_blocks = 1;
+  options.max_model_len = 16;
+  options.weight_dtype = DType::kBF16;
+  const MemoryPlan plan = Plan(1, 1, options);
+  const RankMemory& rank = plan.ranks[0];
+  CHECK(rank.staging == 2048 * 256 * 4);
+  REQUIRE(rank.loading() > rank.total());
+  CHECK(plan.needed_bytes == rank.loading());
+  options.available_bytes = rank.loading();
+  CHECK(Plan(1, 1, options).fits.ok());
+  options.available_bytes = rank.loading() - 1;
+  CHECK_THAT(std::string(Plan(1, 1, options).fits.message()),
+             Contains("a weight being packed 2.00 MiB"));
+  options.stored_dtype = DType::kBF16;
+  CHECK(Plan(1, 1, options).ranks[0].staging == 2048 * 256 * 2);
+}
+
 TEST_CASE("bytes are written in units of 1,024") {
   CHECK(FormatBytes(640) == "640 B");
   CHECK(FormatBytes(1536) == "1.50 KiB");

@@ -1,0 +1,131 @@
+// Weights and cache in 16 bits, teacher-forced, against f32 on the same rounded weights.
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <cstring>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "tests/golden/model/group.h"
+#include "tests/support/fixtures.h"
+#include "worker/tensor/convert.h"
+
+namespace tessera::tests {
+namespace {
+
+using nlohmann::json;
+using shard_loader::DType;
+using worker::SequenceStart;
+using worker::Token;
+
+// A copy of a checkpoint of one f32 file whose matrices are rounded to `dtype`, still stored as
+// f32. Vectors stay: the worker keeps them in fp32.
+void WriteRounded(const std::filesystem::path& from, const std::filesystem::path& to, DType dtype) {
+  std::filesystem::copy_file(from / "config.json", to / "config.json");
+  std::string file = ReadFile(from / "model.safetensors");
+  uint64_t header_size = 0;
+  std::memcpy(&header_size, file.data(), sizeof(header_size));
+  const json header = json::parse(file.substr(8, header_size));
+  for (const auto& [name, tensor] : header.items()) {
+    if (name == "__metadata__" || tensor["shape"].size() != 2) continue;
+    REQUIRE(tensor["dtype"] == "F32");
+    const int64_t begin = tensor["data_offsets"][0];
+    const int64_t count = (tensor["data_offsets"][1].get<int64_t>() - begin) / 4;
+    auto* data = reinterpret_cast<std::byte*>(file.data()) + 8 + header_size + begin;
+    std::vector<float> values(count);
+    worker::WidenElements(data, DType::kF32, count, values.data());
+    for (float& value : values) {
+      value = dtype == DType::kBF16 ? worker::BF16ToFloat(worker::FloatToBF16(value))
+                                    : worker::F16ToFloat(worker::FloatToF16(value));
+    }
+    worker::NarrowElements(values.data(), count, DType::kF32, data);
+  }
+  std::ofstream(to / "model.safetensors", std::ios::binary) << file;
+}
+
+// Logprobs of the whole vocabulary at every position of the golden prompts.
+std::vector<Answer> TeacherForced(const std::filesystem::path& model, const json& golden,
+                                  DType dtype, DType kv_dtype) {
+  GroupOptions options;
+  options.dtype = dtype;
+  options.kv_dtype = kv_dtype;
+  Group group(model, options);
+  std::vector<SequenceStart> starts;
+  for (const json& prompt : golden["prompts"]) {
+    SequenceStart start = GreedyStart(prompt["input_ids"], 1);
+    start.logprobs = golden["vocab_size"];
+    start.prompt_logprobs = golden["vocab_size"];
+    starts.push_back(start);
+  }
+  return group.Generate(starts);
+}
+
+std::vector<float> ById(const Token& token) {
+  std::vector<float> logprobs(token.top.size());
+  for (const worker::TopToken& top : token.top) logprobs[top.id] = top.logprob;
+  return logprobs;
+}
+
+// |a - b| / |a| in the 2-norm over the vocabulary.
+double RelativeDistance(const Token& a, const Token& b) {
+  const std::vector<float> exact = ById(a);
+  const std::vector<float> rounded = ById(b);
+  double squares = 0, difference = 0;
+  for (size_t i = 0; i < exact.size(); ++i) {
+    squares += double{exact[i]} * exact[i];
+    difference += std::pow(double{exact[i]} - rounded[i], 2);
+  }
+  return std::sqrt(difference / squares);
+}
+
+// The worst over all positions.
+double WorstDistance(const std::vector<Answer>& exact, const std::vector<Answer>& rounded) {
+  double worst = 0;
+  for (size_t i = 0; i < exact.size(); ++i) {
+    for (size_t p = 0; p < exact[i].prompt_tokens.size(); ++p) {
+      worst =
+          std::max(worst, RelativeDistance(exact[i].prompt_tokens[p], rounded[i].prompt_tokens[p]));
+    }
+    worst = std::max(worst, RelativeDistance(exact[i].tokens[0], rounded[i].tokens[0]));
+  }
+  return worst;
+}
+
+TEST_CASE("weights in 16 bits give the bits of f32 on the same rounded weights") {
+  for (const char* name : {"llama_small", "qwen2", "llama_vocab509"}) {
+    for (DType dtype : {DType::kBF16, DType::kF16}) {
+      INFO(name << " in " << shard_loader::DTypeName(dtype));
+      const std::filesystem::path stored = Fixture(std::string("checkpoints/") + name);
+      const json golden = ReadJson(stored / "golden.json");
+      TempDir rounded;
+      WriteRounded(stored, rounded.path(), dtype);
+      const auto expected = TeacherForced(rounded.path(), golden, DType::kF32, DType::kF32);
+      const auto found = TeacherForced(stored, golden, dtype, DType::kF32);
+      for (size_t i = 0; i < expected.size(); ++i) CHECK(Difference(expected[i], found[i]) == "");
+      const auto exact = TeacherForced(stored, golden, DType::kF32, DType::kF32);
+      CHECK(Difference(exact[0], found[0]) != "");
+    }
+  }
+}
+
+TEST_CASE("a cache in 16 bits moves the logprobs by no more than its rounding explains") {
+  for (const char* name : {"llama_small", "mistral", "qwen2", "qwen3"}) {
+    const std::filesystem::path model = Fixture(std::string("checkpoints/") + name);
+    const json golden = ReadJson(model / "golden.json");
+    const auto exact = TeacherForced(model, golden, DType::kBF16, DType::kF32);
+    for (auto [kv_dtype, unit] :
+         {std::pair{DType::kBF16, 0x1p-9}, std::pair{DType::kF16, 0x1p-12}}) {
+      INFO(name << " with a cache in " << shard_loader::DTypeName(kv_dtype));
+      const auto rounded = TeacherForced(model, golden, DType::kBF16, kv_dtype);
+      // In each of 4 layers rounded values move an attention output by at most `unit` of its norm,
+      // and rounded keys move a score by at most `unit` |q||k| scale, here about 3, and so a weight
+      // by twice that; the norms before each block pass relative distances on.
+      const double worst = WorstDistance(exact, rounded);
+      CHECK(worst <= 4 * (1 + 2 * 3) * unit);
+      CHECK(worst > 0);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace tessera::tests

@@ -1,0 +1,142 @@
+#include "server/executor/group_plan.h"
+
+#include <catch2/catch.hpp>
+
+#include "shard_loader/load/checkpoint.h"
+#include "tests/support/fixtures.h"
+
+namespace tessera::server {
+namespace {
+
+using Descriptions = std::vector<internal::v1::Description>;
+using Sets = std::vector<std::pair<std::string, std::string>>;  // name, numerics
+
+const Sets kFull = {{"avx512", "fma"}, {"avx2", "fma"}, {"generic", "fma"}, {"reference", "ref"}};
+const Sets kOld = {{"avx2", "fma"}, {"generic", "fma"}, {"reference", "ref"}};
+const Sets kReferenceOnly = {{"reference", "ref"}};
+
+internal::v1::Description Rank(const std::string& host, const Sets& sets,
+                               uint64_t memory = uint64_t{1} << 30) {
+  internal::v1::Description description;
+  description.set_host(host);
+  description.set_memory_bytes(memory);
+  description.set_threads(8);
+  for (const auto& [name, numerics] : sets) {
+    internal::v1::KernelSet* set = description.add_kernels();
+    set->set_name(name);
+    set->set_numerics(numerics);
+  }
+  description.add_comms("shm");
+  description.add_comms("gloo");
+  return description;
+}
+
+const shard_loader::Checkpoint& Demo() {
+  static const auto checkpoint = shard_loader::Checkpoint::Open(tests::DemoModel()).value();
+  return *checkpoint;
+}
+
+GroupOptions Options(int tp) {
+  GroupOptions options;
+  options.checkpoint = &Demo();
+  options.layout.tp = tp;
+  options.max_num_seqs = 2;
+  options.max_num_batched_tokens = 16;
+  return options;
+}
+
+TEST_CASE("ranks of different machines run the best sets that give equal bits") {
+  GroupOptions options = Options(2);
+  Descriptions ranks = {Rank("a", kFull), Rank("b", kOld)};
+  auto plan = DecideGroup(options, ranks);
+  REQUIRE(plan.ok());
+  CHECK(plan->kernel_numerics == "fma");
+  auto loads = LoadCommands(options, *plan, ranks);
+  REQUIRE(loads.ok());
+  CHECK((*loads)[0].kernels() == "avx512");
+  CHECK((*loads)[1].kernels() == "avx2");
+  CHECK((*loads)[1].rank() == 1);
+  CHECK((*loads)[0].numerics_id() == plan->facts.numerics_id);
+  CHECK((*loads)[0].weights_version() == Demo().weights_version());
+}
+
+TEST_CASE("a machine that has only slower sets brings all ranks down to its numerics") {
+  auto plan = DecideGroup(Options(2), {Rank("a", kFull), Rank("b", kReferenceOnly)});
+  REQUIRE(plan.ok());
+  CHECK(plan->kernel_numerics == "ref");
+}
+
+TEST_CASE("a kernel set that is asked for must run on every rank") {
+  GroupOptions options = Options(2);
+  options.kernels = "avx512";
+  absl::Status status = DecideGroup(options, {Rank("a", kFull), Rank("b", kOld)}).status();
+  CHECK(absl::IsFailedPrecondition(status));
+  CHECK(std::string(status.message()).find("rank 1 has avx2, generic, reference") !=
+        std::string::npos);
+}
+
+TEST_CASE("a rank that comes later and cannot run the numerics id is refused by name") {
+  GroupOptions options = Options(2);
+  auto plan = DecideGroup(options, {Rank("a", kFull), Rank("b", kFull)});
+  REQUIRE(plan.ok());
+  absl::Status status =
+      LoadCommands(options, *plan, {Rank("a", kFull), Rank("c", kReferenceOnly)}).status();
+  CHECK(absl::IsFailedPrecondition(status));
+  CHECK(std::string(status.message()).find("rank 1 on c cannot run") == 0);
+}
+
+TEST_CASE("dtypes follow the checkpoint, and the cache follows the weights") {
+  auto stored = DecideGroup(Options(1), {Rank("a", kFull)});
+  REQUIRE(stored.ok());
+  CHECK(stored->dtype == "bf16");
+  CHECK(stored->kv_dtype == "bf16");
+  GroupOptions options = Options(1);
+  options.dtype = "f32";
+  CHECK(DecideGroup(options, {Rank("a", kFull)})->kv_dtype == "f32");
+  options.kv_dtype = "int3";
+  CHECK(absl::IsUnimplemented(DecideGroup(options, {Rank("a", kFull)}).status()));
+}
+
+TEST_CASE("the communicator follows where the ranks are") {
+  CHECK(ResolveComm(Options(1)) == "none");
+  CHECK(ResolveComm(Options(2)) == "shm");
+  GroupOptions options = Options(2);
+  options.workers = {"a:1", "b:1"};
+  CHECK(ResolveComm(options) == "gloo");
+  options.comm = "mpi";
+  CHECK(ResolveComm(options) == "mpi");
+  absl::Status status = DecideGroup(options, {Rank("a", kFull), Rank("b", kFull)}).status();
+  CHECK(absl::IsFailedPrecondition(status));
+  CHECK(std::string(status.message()).find("rank 0 has only shm, gloo") != std::string::npos);
+}
+
+TEST_CASE("ranks of one host share its memory, others have their own") {
+  GroupOptions options = Options(2);
+  options.max_num_seqs = 64;
+  uint64_t memory = 300 << 20;
+  auto together = DecideGroup(options, {Rank("a", kFull, memory), Rank("a", kFull, memory)});
+  auto apart = DecideGroup(options, {Rank("a", kFull, memory), Rank("b", kFull, memory)});
+  REQUIRE(together.ok());
+  REQUIRE(apart.ok());
+  CHECK(together->facts.num_kv_blocks < apart->facts.num_kv_blocks);
+}
+
+TEST_CASE("a model that does not fit is refused with the numbers") {
+  absl::Status status = DecideGroup(Options(1), {Rank("a", kFull, 1 << 20)}).status();
+  CHECK(absl::IsFailedPrecondition(status));
+}
+
+TEST_CASE("local ranks share the threads, remote ones choose their own") {
+  GroupOptions options = Options(2);
+  Descriptions ranks = {Rank("a", kFull), Rank("a", kFull)};
+  auto plan = DecideGroup(options, ranks);
+  REQUIRE(plan.ok());
+  CHECK((*LoadCommands(options, *plan, ranks))[0].threads() == 4);
+  options.threads = 3;
+  CHECK((*LoadCommands(options, *plan, ranks))[1].threads() == 1);
+  options.workers = {"a:1", "a:2"};
+  CHECK((*LoadCommands(options, *plan, ranks))[0].threads() == 0);
+}
+
+}  // namespace
+}  // namespace tessera::server

@@ -1,0 +1,61 @@
+#include "server/executor/step_merger.h"
+
+#include <catch2/catch.hpp>
+
+namespace tessera::server {
+namespace {
+
+internal::v1::StepResult Answer(uint64_t step, uint64_t hash, bool samples = false) {
+  internal::v1::StepResult answer;
+  answer.set_step(step);
+  answer.set_ids_hash(hash);
+  if (samples) answer.add_results()->set_sequence(step * 100);
+  return answer;
+}
+
+TEST_CASE("a step is merged when its last rank has answered, with the sampling rank's results") {
+  StepMerger merger(2);
+  auto first = merger.Add(0, Answer(7, 1, /*samples=*/true));
+  REQUIRE(first.ok());
+  CHECK_FALSE(*first);
+  auto second = merger.Add(1, Answer(7, 1));
+  REQUIRE(second.ok());
+  REQUIRE(*second);
+  CHECK((*second)->step == 7);
+  REQUIRE((*second)->results.size() == 1);
+  CHECK((*second)->results[0].sequence == 700);
+  CHECK(merger.merged() == 1);
+}
+
+TEST_CASE("a rank may be several steps ahead of another") {
+  StepMerger merger(2);
+  CHECK_FALSE(merger.Add(1, Answer(1, 1))->has_value());
+  CHECK_FALSE(merger.Add(1, Answer(2, 2))->has_value());
+  CHECK(merger.Add(0, Answer(1, 1))->value().step == 1);
+  CHECK(merger.Add(0, Answer(2, 2))->value().step == 2);
+}
+
+TEST_CASE("a step without results is merged too") {
+  StepMerger merger(1);
+  auto result = merger.Add(0, Answer(3, 0));
+  REQUIRE(result.ok());
+  CHECK(result->value().results.empty());
+}
+
+TEST_CASE("a rank that has drawn other tokens is named") {
+  StepMerger merger(3);
+  REQUIRE(merger.Add(0, Answer(1, 10)).ok());
+  REQUIRE(merger.Add(1, Answer(1, 10)).ok());
+  absl::Status status = merger.Add(2, Answer(1, 11)).status();
+  CHECK(absl::IsInternal(status));
+  CHECK(std::string(status.message()).find("rank 2 diverges") != std::string::npos);
+}
+
+TEST_CASE("a rank that answers another step is named") {
+  StepMerger merger(2);
+  REQUIRE(merger.Add(0, Answer(1, 10)).ok());
+  CHECK(absl::IsInternal(merger.Add(1, Answer(2, 10)).status()));
+}
+
+}  // namespace
+}  // namespace tessera::server

@@ -1,0 +1,82 @@
+#include "server/frontend/convert.h"
+
+#include <catch2/catch.hpp>
+
+#include "tests/support/fixtures.h"
+
+namespace tessera::server {
+namespace {
+
+AnswerFormat Format() {
+  static const auto tokenizer = Tokenizer::Load(tests::DemoModel());
+  REQUIRE(tokenizer.ok());
+  AnswerFormat format;
+  format.request_id = "r1";
+  format.tokenizer = tokenizer->get();
+  return format;
+}
+
+TEST_CASE("a delta carries what the client asked for") {
+  DeltaEvent delta{.text = "a", .tokens = {{.id = 68, .logprob = -0.5f, .top = {{69, -1.0f}}}}};
+  AnswerFormat format = Format();
+  auto plain = ToResponse(delta, format);
+  REQUIRE(plain.has_value());
+  CHECK(plain->request_id() == "r1");
+  CHECK(plain->delta().text() == "a");
+  CHECK(plain->delta().token_ids_size() == 0);
+  CHECK(plain->delta().logprobs_size() == 0);
+  format.token_ids = format.logprobs = true;
+  auto full = ToResponse(delta, format);
+  CHECK(full->delta().token_ids(0) == 68);
+  CHECK(full->delta().logprobs(0).logprob() == -0.5f);
+  CHECK(full->delta().logprobs(0).token_bytes() == "a");
+  CHECK(full->delta().logprobs(0).top(0).token_bytes() == "b");
+}
+
+TEST_CASE("a delta with nothing for the client is no message") {
+  DeltaEvent delta{.text = "", .tokens = {{.id = 131}}};
+  AnswerFormat format = Format();
+  CHECK_FALSE(ToResponse(delta, format).has_value());
+  format.token_ids = true;
+  CHECK(ToResponse(delta, format).has_value());
+}
+
+TEST_CASE("the first prompt token has no logprob") {
+  AnswerFormat format = Format();
+  format.prompt_logprobs = true;
+  format.prompt = {0, 68};
+  AcceptedEvent accepted{.seed = 5, .numerics_id = "n", .weights_version = "w"};
+  accepted.prompt_logprobs = {{.id = 68, .logprob = -2.0f}};
+  auto response = ToResponse(accepted, format);
+  REQUIRE(response->accepted().prompt_logprobs_size() == 2);
+  CHECK_FALSE(response->accepted().prompt_logprobs(0).has_logprob());
+  CHECK(response->accepted().prompt_logprobs(1).logprob() == -2.0f);
+  CHECK_FALSE(response->accepted().has_prompt_token_ids());
+  CHECK(response->accepted().seed() == 5);
+}
+
+TEST_CASE("the end tells reason, usage and what stopped it") {
+  FinishedEvent finished{.reason = FinishReason::kStop,
+                         .prompt_tokens = 3,
+                         .completion_tokens = 4,
+                         .stop_string = "x",
+                         .stop_token_id = std::nullopt};
+  auto response = ToResponse(finished, Format());
+  CHECK(response->finished().reason() == v1::Finished::STOP);
+  CHECK(response->finished().usage().prompt_tokens() == 3);
+  CHECK(response->finished().usage().completion_tokens() == 4);
+  CHECK(response->finished().stop_string() == "x");
+  CHECK_FALSE(response->finished().has_stop_token_id());
+}
+
+TEST_CASE("the state of the server is the engine's, with the group's while it starts") {
+  EngineCondition condition;
+  GroupStatus group;
+  group.state = GroupState::kLoading;
+  CHECK(ToProto(condition, group) == v1::ServerStatus::LOADING);
+  condition.state = EngineState::kDraining;
+  CHECK(ToProto(condition, group) == v1::ServerStatus::DRAINING);
+}
+
+}  // namespace
+}  // namespace tessera::server

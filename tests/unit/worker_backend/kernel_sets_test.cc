@@ -1,0 +1,40 @@
+#include "worker/backend/kernel_sets.h"
+
+#include <catch2/catch.hpp>
+
+#include "worker/backend/backend.h"
+
+namespace tessera::worker {
+namespace {
+
+TEST_CASE("every machine runs the generic set and the reference, best first") {
+  const std::vector<std::string> sets = AvailableKernelSets();
+  REQUIRE(sets.size() >= 2);
+  CHECK(sets[sets.size() - 2] == "generic");
+  CHECK(sets.back() == "reference");
+}
+
+TEST_CASE("auto is the best set, and a name is itself") {
+  CHECK(*ResolveKernelSet("auto") == AvailableKernelSets().front());
+  for (const std::string& set : AvailableKernelSets()) CHECK(*ResolveKernelSet(set) == set);
+}
+
+TEST_CASE("a set that does not exist is refused with those that do") {
+  const auto set = ResolveKernelSet("sse9");
+  REQUIRE(absl::IsInvalidArgument(set.status()));
+  CHECK_THAT(std::string(set.status().message()),
+             Catch::Contains("'sse9'") && Catch::Contains("generic"));
+  CHECK(absl::IsInvalidArgument(KernelNumerics("sse9").status()));
+  CHECK(absl::IsInvalidArgument(MakeBackend("sse9", 1).status()));
+}
+
+TEST_CASE("sets that give equal bits have one name of numerics") {
+  CHECK(*KernelNumerics("generic") == "fma16");
+  CHECK(*KernelNumerics("reference") == "reference");
+  for (const std::string& set : AvailableKernelSets()) {
+    CHECK((*KernelNumerics(set) == "fma16") == (set != "reference"));
+  }
+}
+
+}  // namespace
+}  // namespace tessera::worker

@@ -1,0 +1,138 @@
+// What is computed before anything is read, against what is then allocated.
+#include <catch2/catch.hpp>
+
+#include "shard_loader/plan/packed_layout.h"
+#include "shard_loader/plan/workspace.h"
+#include "worker/comm/lane_sum.h"
+#include "worker/model/kv_cache.h"
+#include "worker/model/weights.h"
+
+namespace tessera::worker {
+namespace {
+
+using shard_loader::DecoderSpec;
+using shard_loader::DType;
+using shard_loader::RankPlan;
+using shard_loader::TensorRole;
+
+DecoderSpec SmallSpec() {
+  DecoderSpec spec;
+  spec.num_layers = 4;
+  spec.hidden_size = 40;
+  spec.vocab_size = 100;
+  spec.attention.num_heads = 8;
+  spec.attention.num_kv_heads = 2;
+  spec.attention.head_size = 24;
+  spec.attention.qkv_bias = true;
+  spec.attention.windows = {0, 0, 0, 0};
+  spec.mlp.intermediate_size = 96;
+  return spec;
+}
+
+std::vector<RankPlan> Plans(const DecoderSpec& spec, int tp, int pp) {
+  auto plans = shard_loader::MakeRankPlans(spec, {tp, pp, 8});
+  REQUIRE(plans.ok());
+  return *plans;
+}
+
+TEST_CASE("packed elements lie in tiles of 16 rows, column by column") {
+  CHECK(shard_loader::PackedIndex(0, 0, 5) == 0);
+  CHECK(shard_loader::PackedIndex(3, 0, 5) == 3);
+  CHECK(shard_loader::PackedIndex(0, 1, 5) == 16);
+  CHECK(shard_loader::PackedIndex(15, 4, 5) == 79);
+  CHECK(shard_loader::PackedIndex(17, 2, 5) == 80 + 32 + 1);
+}
+
+TEST_CASE("the packed layout has every weight of the rank once, aligned and without overlap") {
+  DecoderSpec spec = SmallSpec();
+  for (bool tied : {false, true}) {
+    spec.tied_embeddings = tied;
+    for (int pp : {1, 2}) {
+      for (const RankPlan& plan : Plans(spec, 3, pp)) {
+        const auto layout = shard_loader::MakePackedLayout(spec, plan, DType::kBF16);
+        int64_t end = 0;
+        for (const auto& tensor : layout.tensors) {
+          CHECK(tensor.offset % shard_loader::kPackedAlignment == 0);
+          CHECK(tensor.offset >= end);
+          end = tensor.offset + tensor.bytes;
+          CHECK(layout.Find(tensor.id) == &tensor);
+        }
+        CHECK(layout.bytes >= end);
+        CHECK((layout.Find({-1, TensorRole::kEmbedding}) != nullptr) == plan.has_embedding);
+        CHECK((layout.Find({-1, TensorRole::kFinalNorm}) != nullptr) == plan.has_head);
+        CHECK((layout.Find({-1, TensorRole::kHead}) != nullptr) ==
+              (plan.has_head && !(tied && plan.has_embedding)));
+      }
+    }
+  }
+}
+
+TEST_CASE("a rank's slices have the shapes of its heads and columns") {
+  const DecoderSpec spec = SmallSpec();
+  const RankPlan plan = Plans(spec, 3, 1)[0];  // heads 0 to 2 of 8, KV head 0
+  const auto layout = shard_loader::MakePackedLayout(spec, plan, DType::kBF16);
+  const auto* query = layout.Find({0, TensorRole::kQuery});
+  REQUIRE(query != nullptr);
+  CHECK(query->rows == 3 * 24);
+  CHECK(query->columns == 40);
+  CHECK(query->bytes == 80 * 40 * 2);
+  CHECK(layout.Find({0, TensorRole::kKey})->rows == 24);
+  CHECK(layout.Find({0, TensorRole::kOutput})->columns == 3 * 24);
+  CHECK(layout.Find({0, TensorRole::kDown})->columns == plan.mlp_columns.size());
+  const auto* bias = layout.Find({0, TensorRole::kQueryBias});
+  CHECK_FALSE(bias->is_matrix);
+  CHECK(bias->dtype == DType::kF32);
+  CHECK(bias->bytes == 80 * 4);
+}
+
+TEST_CASE("the KV cache takes exactly the planned bytes") {
+  const DecoderSpec spec = SmallSpec();
+  const RankPlan plan = Plans(spec, 2, 2)[3];
+  // 2 layers, 1 KV head; keys 24 x 16, values 16 x 32 in two bytes.
+  CHECK(shard_loader::KvBytesPerBlock(spec, plan, DType::kBF16) == 2 * 1 * (384 + 512) * 2);
+  auto cache = KvCache::Create(spec, plan, DType::kBF16, 10);
+  REQUIRE(cache.ok());
+  CHECK(cache->bytes() == 10 * shard_loader::KvBytesPerBlock(spec, plan, DType::kBF16));
+  CHECK(cache->layer(1).data - cache->layer(0).data == cache->bytes() / 2);
+  CHECK(cache->layer(0).num_kv_heads == 1);
+}
+
+TEST_CASE("buffers of the workspace do not overlap") {
+  const DecoderSpec spec = SmallSpec();
+  for (const RankPlan& plan : Plans(spec, 3, 2)) {
+    const auto layout = shard_loader::MakeWorkspaceLayout(spec, plan, {20, 4});
+    int64_t end = 0;
+    for (const auto& span :
+         {layout.residual, layout.normed, layout.angles, layout.query, layout.key, layout.value,
+          layout.attention, layout.gate, layout.up, layout.roots, layout.logit_input,
+          layout.shard_logits, layout.rank_logits, layout.logits, layout.sampling}) {
+      if (span.bytes == 0) continue;
+      CHECK(span.offset >= end);
+      end = span.offset + span.bytes;
+    }
+    CHECK(layout.arena_bytes >= end);
+    CHECK(layout.residual.bytes == 20 * 40 * 4);
+    CHECK((layout.logits.bytes > 0) == (plan.has_head && plan.tp_index == 0));
+  }
+}
+
+TEST_CASE("the bytes planned for sums between ranks are those that the communicators need") {
+  const DecoderSpec spec = SmallSpec();
+  for (int tp : {2, 3, 5, 8}) {
+    for (const RankPlan& plan : Plans(spec, tp, 1)) {
+      for (int64_t tokens : {1, 100, 300, 5000}) {
+        INFO("tp " << tp << ", rank " << plan.rank << ", " << tokens << " tokens");
+        const auto layout = shard_loader::MakeWorkspaceLayout(spec, plan, {tokens, 4});
+        const int64_t count = tokens * spec.hidden_size;
+        const size_t needed = std::max(
+            LaneSumWorkspace::Bytes(plan.attention_tree, plan.attention_lanes_by_rank,
+                                    plan.tp_index, count),
+            LaneSumWorkspace::Bytes(plan.mlp_tree, plan.mlp_lanes_by_rank, plan.tp_index, count));
+        CHECK(layout.lane_sum_bytes == static_cast<int64_t>(needed));
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace tessera::worker

@@ -1,0 +1,200 @@
+#include "worker/runner/sequences.h"
+
+#include <catch2/catch.hpp>
+#include <string>
+#include <vector>
+
+namespace tessera::worker {
+namespace {
+
+SequenceLimits Limits() {
+  SequenceLimits limits;
+  limits.vocab_size = 100;
+  limits.block_tokens = 16;
+  limits.num_kv_blocks = 8;
+  limits.max_model_len = 40;
+  limits.max_num_batched_tokens = 32;
+  limits.max_num_seqs = 3;
+  limits.max_logprobs = 5;
+  return limits;
+}
+
+SequenceStart Start(uint64_t sequence, uint32_t tokens, uint32_t max_tokens = 10) {
+  SequenceStart start;
+  start.sequence = sequence;
+  start.token_ids.assign(tokens, 7);
+  start.prompt_length = tokens;
+  start.max_tokens = max_tokens;
+  return start;
+}
+
+StepInput StepOf(std::vector<SequenceStart> starts, std::vector<SequenceStep> entries,
+                 std::vector<uint64_t> ends = {}) {
+  StepInput step;
+  step.step = 1;
+  step.starts = std::move(starts);
+  step.entries = std::move(entries);
+  step.ends = std::move(ends);
+  return step;
+}
+
+const DrawRecord kNone;
+DrawRecord Drawn(uint32_t id) { return {DrawRecord::kDrawn, id}; }
+
+TEST_CASE("a prompt is computed in chunks, and the last one draws") {
+  SequenceTable table(Limits());
+  auto work = table.Begin(StepOf({Start(1, 20)}, {{1, 12, {0}}}));
+  REQUIRE(work.ok());
+  REQUIRE(work->size() == 1);
+  CHECK((*work)[0].begin == 0);
+  CHECK((*work)[0].end == 12);
+  CHECK_FALSE((*work)[0].draws);
+  CHECK_FALSE((*work)[0].needs_logits());
+  table.Advance((*work)[0], kNone);
+  CHECK((*work)[0].sequence->finish == Finish::kRunning);
+
+  work = table.Begin(StepOf({}, {{1, 100, {1}}}));  // at most what is known
+  REQUIRE(work.ok());
+  CHECK((*work)[0].begin == 12);
+  CHECK((*work)[0].end == 20);
+  CHECK((*work)[0].draws);
+  table.Advance((*work)[0], Drawn(3));
+  CHECK((*work)[0].sequence->start.token_ids.back() == 3);
+
+  work = table.Begin(StepOf({}, {{1, 1, {}}}));
+  REQUIRE(work.ok());
+  CHECK((*work)[0].begin == 20);
+  CHECK((*work)[0].end == 21);
+}
+
+TEST_CASE("a sequence ends at a stop id, which it keeps") {
+  SequenceTable table(Limits());
+  SequenceStart start = Start(1, 4);
+  start.stop_token_ids = {50, 51};
+  auto work = table.Begin(StepOf({start}, {{1, 4, {0}}}));
+  table.Advance((*work)[0], Drawn(51));
+  CHECK((*work)[0].sequence->finish == Finish::kStop);
+  CHECK((*work)[0].sequence->generated() == 1);
+  // Later entries are left alone, whatever they ask for.
+  work = table.Begin(StepOf({}, {{1, 1, {}}}));
+  REQUIRE(work.ok());
+  CHECK(work->empty());
+}
+
+TEST_CASE("a sequence ends after max_tokens, those it started with included") {
+  SequenceTable table(Limits());
+  SequenceStart start = Start(1, 6, 3);
+  start.prompt_length = 4;  // two are generated already
+  auto work = table.Begin(StepOf({start}, {{1, 6, {0}}}));
+  CHECK((*work)[0].draws);
+  table.Advance((*work)[0], Drawn(1));
+  CHECK((*work)[0].sequence->finish == Finish::kLength);
+}
+
+TEST_CASE("a sequence that may draw nothing ends when its prompt is computed") {
+  SequenceTable table(Limits());
+  auto work = table.Begin(StepOf({Start(1, 6, 0)}, {{1, 4, {0}}}));
+  table.Advance((*work)[0], kNone);
+  CHECK((*work)[0].sequence->finish == Finish::kRunning);
+  work = table.Begin(StepOf({}, {{1, 4, {}}}));
+  CHECK_FALSE((*work)[0].draws);
+  table.Advance((*work)[0], kNone);
+  CHECK((*work)[0].sequence->finish == Finish::kLength);
+}
+
+TEST_CASE("a sequence ends at the length of the context") {
+  SequenceTable table(Limits());
+  auto work = table.Begin(StepOf({Start(1, 30)}, {{1, 30, {0, 1}}}));
+  for (int drawn = 1; drawn <= 10; ++drawn) {
+    CHECK((*work)[0].sequence->finish == Finish::kRunning);
+    table.Advance((*work)[0], Drawn(2));
+    if (drawn < 10) {
+      SequenceStep entry = {1, 1, {}};
+      if (drawn == 3) entry.new_blocks = {2};
+      work = table.Begin(StepOf({}, {entry}));
+      REQUIRE(work.ok());
+    }
+  }
+  CHECK((*work)[0].sequence->known() == 40);
+  CHECK((*work)[0].sequence->finish == Finish::kLength);
+}
+
+TEST_CASE("a sequence whose logits are no numbers fails alone") {
+  SequenceTable table(Limits());
+  auto work = table.Begin(StepOf({Start(1, 4), Start(2, 4)}, {{1, 4, {0}}, {2, 4, {1}}}));
+  table.Advance((*work)[0], {DrawRecord::kFailed, 0});
+  table.Advance((*work)[1], Drawn(9));
+  CHECK((*work)[0].sequence->finish == Finish::kFailed);
+  CHECK((*work)[1].sequence->finish == Finish::kRunning);
+}
+
+TEST_CASE("prompt logprobs need the rows before every prompt token but the first") {
+  SequenceTable table(Limits());
+  SequenceStart start = Start(1, 10);
+  start.prompt_logprobs = 0;
+  auto work = table.Begin(StepOf({start}, {{1, 6, {0}}}));
+  CHECK((*work)[0].prompt_rows_end() == 6);
+  CHECK((*work)[0].needs_logits());
+  table.Advance((*work)[0], kNone);
+  work = table.Begin(StepOf({}, {{1, 4, {}}}));
+  CHECK((*work)[0].prompt_rows_end() == 9);
+  CHECK((*work)[0].draws);
+  table.Advance((*work)[0], Drawn(1));
+  work = table.Begin(StepOf({}, {{1, 1, {}}}));
+  CHECK((*work)[0].prompt_rows_end() == 10);  // none: the prompt is behind
+}
+
+TEST_CASE("ends come first, so that a number and its blocks can be used again at once") {
+  SequenceTable table(Limits());
+  auto work = table.Begin(StepOf({Start(1, 4)}, {{1, 4, {0}}}));
+  table.Advance((*work)[0], Drawn(1));
+  work = table.Begin(StepOf({Start(1, 5)}, {{1, 5, {0}}}, {1}));
+  REQUIRE(work.ok());
+  CHECK((*work)[0].begin == 0);
+  CHECK(table.size() == 1);
+  CHECK(table.Begin(StepOf({}, {}, {1, 99})).ok());  // forgetting what is not known is nothing
+  CHECK(table.size() == 0);
+}
+
+TEST_CASE("a step that the protocol does not allow changes nothing") {
+  SequenceTable table(Limits());
+  REQUIRE(table.Begin(StepOf({Start(1, 20)}, {})).ok());
+  SequenceStart many_logprobs = Start(2, 4);
+  many_logprobs.logprobs = 6;
+  SequenceStart foreign_id = Start(2, 4);
+  foreign_id.token_ids[2] = 100;
+  SequenceStart no_prompt = Start(2, 4);
+  no_prompt.prompt_length = 0;
+  const struct {
+    StepInput step;
+    const char* message;
+  } cases[] = {
+      {StepOf({}, {{5, 1, {0}}}), "sequence 5: is not known"},
+      {StepOf({}, {{1, 1, {0}}}, {1}), "sequence 1: is not known"},
+      {StepOf({Start(1, 4)}, {}), "starts twice"},
+      {StepOf({Start(2, 4), Start(2, 4)}, {}), "starts twice"},
+      {StepOf({Start(2, 0)}, {}), "starts with 0 tokens"},
+      {StepOf({no_prompt}, {}), "a prompt of 0"},
+      {StepOf({Start(2, 41)}, {}), "max_model_len is 40"},
+      {StepOf({foreign_id}, {}), "token id 100"},
+      {StepOf({many_logprobs}, {}), "max_logprobs is 5"},
+      {StepOf({Start(2, 4), Start(3, 4), Start(4, 4)}, {}), "max_num_seqs is 3"},
+      {StepOf({}, {{1, 17, {0}}}), "blocks for 16 tokens are granted, but the step reaches 17"},
+      {StepOf({}, {{1, 1, {8}}}), "block 8 is granted, but there are 8"},
+      {StepOf({}, {{1, 0, {0}}}), "no tokens"},
+      {StepOf({}, {{1, 1, {0}}, {1, 1, {}}}), "two entries"},
+      {StepOf({Start(2, 20)}, {{1, 20, {0, 1}}, {2, 20, {2, 3}}}), "max_num_batched_tokens is 32"},
+  };
+  for (const auto& test : cases) {
+    const auto work = table.Begin(test.step);
+    REQUIRE(absl::IsInternal(work.status()));
+    CHECK_THAT(std::string(work.status().message()), Catch::Contains(test.message));
+    CHECK(table.size() == 1);
+  }
+  const auto work = table.Begin(StepOf({}, {{1, 16, {0}}}));
+  REQUIRE(work.ok());
+  CHECK((*work)[0].sequence->blocks == std::vector<uint32_t>{0});
+}
+
+}  // namespace
+}  // namespace tessera::worker

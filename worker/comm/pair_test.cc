@@ -1,0 +1,139 @@
+#include "worker/comm/pair_test.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "shard_loader/status_macros.h"
+
+namespace tessera::worker {
+namespace {
+
+using std::chrono::steady_clock;
+using Bytes = std::vector<std::byte>;
+
+constexpr uint64_t kSmallTag = 0x7061697201;
+constexpr uint64_t kLargeTag = 0x7061697202;
+
+double MicrosecondsSince(steady_clock::time_point start) {
+  return std::chrono::duration<double, std::micro>(steady_clock::now() - start).count();
+}
+
+double Median(std::vector<double> values) {
+  if (values.empty()) return 0;
+  std::nth_element(values.begin(), values.begin() + values.size() / 2, values.end());
+  return values[values.size() / 2];
+}
+
+// Bytes that depend on their place and on who sends them.
+void Fill(int from, int round, Bytes& bytes) {
+  uint32_t state = 2654435761u * static_cast<uint32_t>(from * 8191 + round + 1);
+  for (std::byte& byte : bytes) {
+    state = state * 1664525u + 1013904223u;
+    byte = static_cast<std::byte>(state >> 24);
+  }
+}
+
+// One pair, from the side of `comm`'s rank; `first` sends first.
+class Pair {
+ public:
+  Pair(Communicator& comm, int peer, const PairTestOptions& options)
+      : comm_(comm), peer_(peer), first_(comm.rank() < peer), options_(options) {}
+
+  absl::Status Run(PairTiming& timing) {
+    std::vector<double> times;
+    RETURN_IF_ERROR(Exchange(kSmallTag, options_.small_bytes, options_.round_trips, times));
+    timing.latency_us = Median(times) / 2;
+    times.clear();
+    // The first large message also wakes up what the system does lazily; the second is counted.
+    RETURN_IF_ERROR(Exchange(kLargeTag, options_.large_bytes, 2, times));
+    timing.bandwidth_mb_s = 2.0 * options_.large_bytes / std::max(times.back(), 1e-3);
+    return absl::OkStatus();
+  }
+
+ private:
+  // Round trips, timed; checking is left out of the time.
+  absl::Status Exchange(uint64_t tag, size_t size, int rounds, std::vector<double>& times) {
+    Bytes out(size), in(size), expected(size);
+    for (int round = 0; round < rounds; ++round) {
+      Fill(comm_.rank(), round, out);
+      Fill(peer_, round, expected);
+      const auto start = steady_clock::now();
+      if (first_) RETURN_IF_ERROR(comm_.Send(peer_, tag, out));
+      RETURN_IF_ERROR(comm_.Recv(peer_, tag, absl::MakeSpan(in)));
+      if (!first_) RETURN_IF_ERROR(comm_.Send(peer_, tag, out));
+      times.push_back(MicrosecondsSince(start));
+      if (in == expected) continue;
+      return absl::DataLossError(
+          absl::StrCat("comm: ", size, " bytes from rank ", peer_, " to rank ", comm_.rank(),
+                       " arrived changed; do not serve over this connection"));
+    }
+    return absl::OkStatus();
+  }
+
+  Communicator& comm_;
+  const int peer_;
+  const bool first_;
+  const PairTestOptions& options_;
+};
+
+absl::Status NamePair(const absl::Status& status, int a, int b) {
+  return absl::Status(status.code(),
+                      absl::StrCat("comm: pair of ranks ", a, " and ", b, ": ", status.message()));
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<PairTiming>> TestPairs(Communicator& comm,
+                                                  const PairTestOptions& options) {
+  std::vector<PairTiming> timings;
+  for (int a = 0; a < comm.size(); ++a) {
+    for (int b = a + 1; b < comm.size(); ++b) {
+      PairTiming timing{a, b};
+      if (comm.rank() == a || comm.rank() == b) {
+        const absl::Status status = Pair(comm, comm.rank() == a ? b : a, options).Run(timing);
+        if (!status.ok()) return NamePair(status, a, b);
+      }
+      // The first of the pair tells its timing, which also keeps the pairs from overlapping.
+      std::vector<PairTiming> told(comm.size());
+      std::vector<absl::Span<std::byte>> recv(comm.size());
+      const std::byte* own = reinterpret_cast<const std::byte*>(&timing);
+      if (comm.rank() == a) told[a] = timing;
+      recv[a] = {reinterpret_cast<std::byte*>(&told[a]), sizeof(PairTiming)};
+      const size_t bytes = comm.rank() == a ? sizeof(PairTiming) : 0;
+      const absl::Status status = comm.AllGather({own, bytes}, recv);
+      if (!status.ok()) return NamePair(status, a, b);
+      timings.push_back(told[a]);
+    }
+  }
+  return timings;
+}
+
+std::vector<std::string> SlowPairs(absl::Span<const PairTiming> timings, double slow_factor) {
+  std::vector<double> latencies, bandwidths;
+  for (const PairTiming& timing : timings) {
+    latencies.push_back(timing.latency_us);
+    bandwidths.push_back(timing.bandwidth_mb_s);
+  }
+  const double latency = Median(latencies);
+  const double bandwidth = Median(bandwidths);
+  std::vector<std::string> slow;
+  for (const PairTiming& timing : timings) {
+    if (timing.latency_us > slow_factor * latency) {
+      slow.push_back(
+          absl::StrFormat("ranks %d and %d: latency %.1f us, the median pair has %.1f us", timing.a,
+                          timing.b, timing.latency_us, latency));
+    }
+    if (timing.bandwidth_mb_s * slow_factor < bandwidth) {
+      slow.push_back(
+          absl::StrFormat("ranks %d and %d: bandwidth %.0f MB/s, the median pair has %.0f MB/s",
+                          timing.a, timing.b, timing.bandwidth_mb_s, bandwidth));
+    }
+  }
+  return slow;
+}
+
+}  // namespace tessera::worker
