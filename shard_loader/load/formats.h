@@ -25,6 +25,9 @@ struct CheckpointFormat {
 const CheckpointFormat& SafetensorsFormat();
 const CheckpointFormat& TorchFormat();
 const CheckpointFormat& GgufFormat();
+const CheckpointFormat& MetaFormat();
+const CheckpointFormat& MegatronFormat();
+const CheckpointFormat& DeepSpeedFormat();
 
 // In the order in which a folder that holds several is looked at.
 const std::vector<const CheckpointFormat*>& CheckpointFormats();
