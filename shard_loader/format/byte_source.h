@@ -64,7 +64,7 @@ class Cursor {
   }
 
  private:
-  static constexpr uint64_t kWindow = 64 << 10;
+  static constexpr uint64_t kWindow = 4 << 10;
 
   absl::Status Take(absl::Span<char> out);
   absl::Status PastEnd(uint64_t bytes) const;

@@ -43,8 +43,8 @@ absl::StatusOr<const CheckpointFormat*> Find(const fs::path& folder, const std::
 
 const std::vector<const CheckpointFormat*>& CheckpointFormats() {
   static const auto& formats = *new std::vector<const CheckpointFormat*>{
-      &SafetensorsFormat(), &GgufFormat(),      &MetaFormat(),
-      &MegatronFormat(),    &DeepSpeedFormat(), &TorchFormat()};
+      &SafetensorsFormat(), &GgufFormat(),  &MetaFormat(), &MegatronFormat(),
+      &DeepSpeedFormat(),   &TorchFormat(), &FlaxFormat(), &NpzFormat()};
   return formats;
 }
 

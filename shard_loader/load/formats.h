@@ -11,7 +11,7 @@
 
 namespace tessera::shard_loader {
 
-// One per scan_*.cc of this folder.
+// Defined by the scan_*.cc of this folder.
 struct CheckpointFormat {
   const char* name;    // for --format, messages and SUPPORT.md
   const char* covers;  // for SUPPORT.md
@@ -28,6 +28,8 @@ const CheckpointFormat& GgufFormat();
 const CheckpointFormat& MetaFormat();
 const CheckpointFormat& MegatronFormat();
 const CheckpointFormat& DeepSpeedFormat();
+const CheckpointFormat& FlaxFormat();
+const CheckpointFormat& NpzFormat();
 
 // In the order in which a folder that holds several is looked at.
 const std::vector<const CheckpointFormat*>& CheckpointFormats();

@@ -8,7 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "shard_loader/format/byte_source.h"
 #include "shard_loader/format/ggml_blocks.h"
-#include "shard_loader/io/inflate.h"
+#include "shard_loader/format/inflate.h"
 #include "shard_loader/status_macros.h"
 
 namespace tessera::shard_loader {

@@ -1,4 +1,4 @@
-#include "shard_loader/io/inflate.h"
+#include "shard_loader/format/inflate.h"
 
 #include <zlib.h>
 
@@ -40,6 +40,25 @@ absl::Status InflateRaw(absl::Span<const std::byte> compressed, absl::Span<std::
   return absl::DataLossError(absl::StrCat("shard_loader: ", file,
                                           ": a compressed record does not inflate to the size "
                                           "that it should have; the file is corrupt"));
+}
+
+absl::StatusOr<size_t> InflateFront(absl::Span<const std::byte> compressed,
+                                    absl::Span<std::byte> out, const std::string& file) {
+  z_stream stream{};
+  if (inflateInit2(&stream, -MAX_WBITS) != Z_OK) {
+    return absl::ResourceExhaustedError(absl::StrCat("shard_loader: ", file, ": zlib: no memory"));
+  }
+  stream.next_in = const_cast<Bytef*>(reinterpret_cast<const Bytef*>(compressed.data()));
+  stream.avail_in = static_cast<uInt>(compressed.size());
+  stream.next_out = reinterpret_cast<Bytef*>(out.data());
+  stream.avail_out = static_cast<uInt>(out.size());
+  const int result = inflate(&stream, Z_SYNC_FLUSH);
+  const size_t written = out.size() - stream.avail_out;
+  inflateEnd(&stream);
+  // Z_BUF_ERROR: the end of what was given, which is only the front.
+  if (result == Z_OK || result == Z_STREAM_END || result == Z_BUF_ERROR) return written;
+  return absl::DataLossError(
+      absl::StrCat("shard_loader: ", file, ": a compressed record is corrupt"));
 }
 
 }  // namespace tessera::shard_loader
