@@ -93,8 +93,11 @@ void CheckFolder(const std::string& name) {
 void CheckCheckpoint(const std::string& name) { CheckFolder("checkpoints/" + name); }
 
 TEST_CASE("checkpoints of other formats give the reference's tokens and logprobs") {
-  for (const char* name : {"pytorch_bin", "pytorch_bin_views", "gguf_llama_f32", "gguf_llama_f16",
-                           "gguf_llama_q8_0", "gguf_llama_q4_0"}) {
+  for (const char* name :
+       {"pytorch_bin", "pytorch_bin_legacy", "pytorch_bin_sharded", "pytorch_bin_views",
+        "gguf_llama_f32", "gguf_llama_f16", "gguf_llama_q8_0", "gguf_llama_q4_0", "meta_llama_mp2",
+        "meta_llama3_mp2", "megatron_llama_tp2", "megatron_core_llama_gqa_tp2", "deepspeed",
+        "deepspeed_zero3", "flax_llama", "numpy_npz"}) {
     CheckFolder(std::string("formats/") + name);
   }
 }

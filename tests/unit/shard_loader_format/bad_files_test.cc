@@ -6,6 +6,7 @@
 #include <string>
 
 #include "shard_loader/format/byte_source.h"
+#include "shard_loader/format/flax.h"
 #include "shard_loader/format/gguf.h"
 #include "shard_loader/format/torch_file.h"
 #include "tests/support/fixtures.h"
@@ -16,6 +17,7 @@ namespace {
 absl::Status ReadAs(const std::string& kind, const ByteSource& file) {
   if (kind == "pickle") return TorchFile::Read(file).status();
   if (kind == "gguf") return GgufFile::Read(file).status();
+  if (kind == "msgpack") return ReadFlax(file).status();
   FAIL("no reader for " + kind);
   return absl::OkStatus();
 }
@@ -48,6 +50,8 @@ int CheckKind(const std::string& kind) {
 TEST_CASE("malformed pickles are refused and run nothing") { CHECK(CheckKind("pickle") == 16); }
 
 TEST_CASE("malformed GGUF files are refused") { CHECK(CheckKind("gguf") == 10); }
+
+TEST_CASE("malformed msgpack files are refused") { CHECK(CheckKind("msgpack") == 3); }
 
 }  // namespace
 }  // namespace tessera::shard_loader

@@ -1,7 +1,7 @@
 // Every format's checkpoint hands each rank the same numbers as the Hugging Face checkpoint that it
 // was made from, at every layout, and reads no more than the plan says.
 #include <catch2/catch.hpp>
-#include <cstring>
+#include <filesystem>
 #include <map>
 #include <string>
 #include <vector>
@@ -84,6 +84,8 @@ constexpr Case kCases[] = {
     {"formats/megatron_core_llama_gqa_tp2", "checkpoints/llama_gqa_plain", "megatron"},
     {"formats/deepspeed", "checkpoints/llama_small", "deepspeed"},
     {"formats/deepspeed_zero3", "checkpoints/llama_small", "deepspeed"},
+    {"formats/flax_llama", "checkpoints/llama_small", "flax"},
+    {"formats/numpy_npz", "checkpoints/llama_small", "npz"},
 };
 
 TEST_CASE("every format gives each rank the numbers of its source, at every layout") {
@@ -111,6 +113,63 @@ TEST_CASE("every format gives each rank the numbers of its source, at every layo
       if (test.allows_slicing) CHECK(bytes == source_bytes);
     }
   }
+}
+
+// A copy of a fixture without its config.json.
+void CopyWithoutConfig(const std::string& fixture, const std::filesystem::path& folder) {
+  std::filesystem::copy(
+      tests::Fixture(fixture), folder,
+      std::filesystem::copy_options::recursive | std::filesystem::copy_options::overwrite_existing);
+  std::filesystem::remove(folder / "config.json");
+}
+
+TEST_CASE("Megatron's own arguments are enough") {
+  for (const auto& [fixture, source] :
+       {std::pair("formats/megatron_llama_tp2", "checkpoints/llama_small"),
+        std::pair("formats/megatron_core_llama_gqa_tp2", "checkpoints/llama_gqa_plain")}) {
+    tests::TempDir folder;
+    CopyWithoutConfig(fixture, folder.path());
+    const auto checkpoint = Checkpoint::Open(folder.path());
+    INFO(checkpoint.status().ToString());
+    REQUIRE(checkpoint.ok());
+    CheckSameSpec((*checkpoint)->spec(), Open(source)->spec());
+  }
+}
+
+TEST_CASE("a Megatron model that no family is, is refused by what it has") {
+  tests::TempDir folder;
+  CopyWithoutConfig("formats/megatron_gpt_tp2_pp2", folder.path());
+  const absl::Status status = Checkpoint::Open(folder.path()).status();
+  INFO(status.ToString());
+  CHECK(absl::IsUnimplemented(status));
+  CHECK(status.message().find("SwiGLU") != std::string::npos);
+}
+
+TEST_CASE("a format can be forced, and an unknown one is refused with the list") {
+  const auto folder = tests::Fixture("formats/pytorch_bin");
+  CHECK(Checkpoint::Open(folder, {.format = "pytorch"}).ok());
+  CHECK(absl::IsNotFound(Checkpoint::Open(folder, {.format = "npz"}).status()));
+  const absl::Status status = Checkpoint::Open(folder, {.format = "onnx"}).status();
+  CHECK(absl::IsInvalidArgument(status));
+  CHECK(status.message().find("safetensors, gguf") != std::string::npos);
+}
+
+TEST_CASE("a part of a Megatron or Meta checkpoint that is missing is noticed") {
+  tests::TempDir megatron;
+  CopyWithoutConfig("formats/megatron_llama_tp2", megatron.path());
+  std::filesystem::remove_all(megatron.path() / "iter_0000010" / "mp_rank_01");
+  CHECK(absl::IsFailedPrecondition(Checkpoint::Open(megatron.path()).status()));
+  tests::TempDir meta;
+  CopyWithoutConfig("formats/meta_llama_mp2", meta.path());
+  std::filesystem::remove(meta.path() / "consolidated.01.pth");
+  CHECK(absl::IsFailedPrecondition(Checkpoint::Open(meta.path()).status()));
+  tests::TempDir zero;
+  std::filesystem::copy(
+      tests::Fixture("formats/deepspeed_zero3"), zero.path(),
+      std::filesystem::copy_options::recursive | std::filesystem::copy_options::overwrite_existing);
+  std::filesystem::remove(zero.path() / "global_step10" /
+                          "zero_pp_rank_1_mp_rank_00_optim_states.pt");
+  CHECK(absl::IsFailedPrecondition(Checkpoint::Open(zero.path()).status()));
 }
 
 }  // namespace
