@@ -9,6 +9,7 @@
 #include "client/cli/exit_code.h"
 #include "client/cli/generation_flags.h"
 #include "client/cli/input.h"
+#include "client/cli/interrupt.h"
 #include "client/cli/terminal.h"
 #include "client/lib/error_details.h"
 
@@ -48,6 +49,8 @@ class Conversing {
     std::ostream& out = context_.io.out;
     out << "Type a message, or /help. Ctrl-D ends." << std::endl;
     auto lines = context_.io.make_line_reader();
+    // Between a line and its answer Ctrl-C must not end the conversation either.
+    Interrupt interrupt([] {});
     while (true) {
       Line line = lines->Read("> ");
       if (line.kind == Line::Kind::kEnd) break;

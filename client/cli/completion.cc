@@ -147,7 +147,9 @@ void PrintZsh(const std::vector<Command>& commands, const std::vector<Flag>& glo
   out << "      esac ;;\n"
          "  esac\n"
          "}\n"
-         "compdef _tessera tessera\n";
+         "# Autoloaded from $fpath the file is the function; sourced it registers it.\n"
+         "if [ \"$funcstack[1]\" = _tessera ]; then _tessera \"$@\"; else compdef _tessera "
+         "tessera; fi\n";
 }
 
 std::string FishText(const std::string& text) {

@@ -25,9 +25,9 @@ namespace tessera::client {
 namespace {
 
 constexpr char kExamples[] =
-    "Looks at the machine, asks tessera-worker what it can run here and lets two ranks exchange\n"
-    "data over every communicator, and checks a checkpoint and its plan. Exit code 1: something "
-    "is\nwrong.\n"
+    "Looks at the machine, asks tessera-worker what it can run here, lets every pair of ranks\n"
+    "exchange data over every communicator, and checks a checkpoint and its plan. Exit code 1:\n"
+    "something is wrong.\n"
     "Examples:\n"
     "  tessera doctor\n"
     "  tessera doctor --model ./Llama-3.2-1B-Instruct --tp 2\n"
@@ -35,6 +35,7 @@ constexpr char kExamples[] =
 
 // Collectives have deadlines of their own, far below this one.
 constexpr absl::Duration kWorkerTimeout = absl::Seconds(60);
+constexpr int kMaxRanks = 16;
 
 struct Flags {
   std::string model;
@@ -95,14 +96,18 @@ void AddWorkerReport(const Json& report, std::vector<Check>& checks) {
   const Json comms = report.value("comms", Json::array());
   checks.push_back({"communicators", !comms.empty(), NamesOf(comms)});
   for (const Json& pair : report.value("pairs", Json::array())) {
-    checks.push_back({absl::StrCat("collectives ", pair.value("comm", "?")),
-                      pair.value("ok", false), pair.value("detail", "")});
+    const std::vector<int> ranks = pair.value("ranks", std::vector<int>());
+    checks.push_back(
+        {absl::StrCat("collectives ", pair.value("comm", "?"), " ", absl::StrJoin(ranks, "-")),
+         pair.value("ok", false), pair.value("detail", "")});
   }
 }
 
-void CheckWorker(const Context& context, std::vector<Check>& checks) {
+void CheckWorker(const Flags& flags, const Context& context, std::vector<Check>& checks) {
   const std::string worker = (context.bin_dir / "tessera-worker").string();
-  auto result = RunChild({worker, "--self-check", "--pairs"}, kWorkerTimeout);
+  // Two at least, so that there is a pair; more than kMaxRanks would tell nothing new.
+  const int ranks = std::clamp(flags.tp * flags.pp, 2, kMaxRanks);
+  auto result = RunChild({worker, "--self-check", "--pairs", absl::StrCat(ranks)}, kWorkerTimeout);
   if (!result.ok()) {
     checks.push_back({"worker", false, std::string(result.status().message())});
     return;
@@ -176,7 +181,7 @@ Json ToJson(const std::vector<Check>& checks, bool ok) {
 
 int Run(const Flags& flags, const Context& context) {
   std::vector<Check> checks = {CheckProcessors(), CheckMemory(), CheckServer(context)};
-  CheckWorker(context, checks);
+  CheckWorker(flags, context, checks);
   CheckModel(flags, context, checks);
   const bool ok =
       std::all_of(checks.begin(), checks.end(), [](const Check& check) { return check.ok; });
@@ -197,9 +202,9 @@ void AddDoctor(CLI::App& app, Context& context) {
   command->footer(kExamples);
   command->add_option("--model", flags->model, "A checkpoint's folder; default: the bundled model")
       ->type_name("DIR");
-  command->add_option("--tp", flags->tp, "Tensor-parallel ranks of the plan")
+  command->add_option("--tp", flags->tp, "Tensor-parallel ranks that are to work together")
       ->capture_default_str();
-  command->add_option("--pp", flags->pp, "Pipeline stages of the plan")->capture_default_str();
+  command->add_option("--pp", flags->pp, "Pipeline stages, likewise")->capture_default_str();
   command->add_flag("--json", flags->json, "Print JSON");
   command->callback(
       [flags, &context] { context.action = [flags, &context] { return Run(*flags, context); }; });

@@ -25,9 +25,9 @@ void OnSignal(int) {
 }  // namespace
 
 Interrupt::Interrupt(std::function<void()> action) : action_(std::move(action)) {
-  g_happened = false;
   if (pipe2(pipe_, O_CLOEXEC) != 0) return;  // Ctrl-C ends the process, as without us
-  g_pipe = pipe_[1];
+  outer_pipe_ = g_pipe.exchange(pipe_[1]);
+  if (outer_pipe_ >= 0 && g_happened) OnSignal(SIGINT);
 
   // The watching thread must not be the one that the signal interrupts.
   sigset_t interrupt, before;
@@ -38,16 +38,17 @@ Interrupt::Interrupt(std::function<void()> action) : action_(std::move(action)) 
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
 
   struct sigaction handler {};
-  handler.sa_handler = OnSignal;  // without SA_RESTART: a blocking read ends
+  handler.sa_handler = OnSignal;
   sigaction(SIGINT, &handler, &old_);
 }
 
 Interrupt::~Interrupt() {
   if (!thread_.joinable()) return;
+  g_happened = false;
   sigaction(SIGINT, &old_, nullptr);
+  g_pipe = outer_pipe_;
   [[maybe_unused]] ssize_t written = write(pipe_[1], &kStop, 1);
   thread_.join();
-  g_pipe = -1;
   close(pipe_[0]);
   close(pipe_[1]);
 }

@@ -9,8 +9,9 @@
 
 namespace tessera::client {
 
-// While one lives, SIGINT does not end the process: `action` runs on a thread of its own, and
-// blocking calls of the thread that got the signal end with EINTR. One at a time in a process.
+// While one lives, SIGINT does not end the process: `action` runs on a thread of its own. They
+// nest: the innermost one gets the signal, also one that came before it was made and since the last
+// one ended. All of them are made and destroyed by the main thread.
 class Interrupt {
  public:
   explicit Interrupt(std::function<void()> action);
@@ -26,6 +27,7 @@ class Interrupt {
 
   const std::function<void()> action_;
   int pipe_[2] = {-1, -1};  // the handler writes, thread_ reads
+  int outer_pipe_ = -1;     // where the handler writes when this one is gone
   struct sigaction old_;
   std::thread thread_;
 };

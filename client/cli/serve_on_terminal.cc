@@ -24,6 +24,7 @@ namespace {
 
 constexpr int kRedrawMs = 100;
 constexpr std::string_view kListening = "listening on ";
+constexpr std::string_view kReady = "\nready: ";
 
 // A signal handler reaches nothing but globals.
 std::atomic<pid_t> g_child{-1};
@@ -61,7 +62,7 @@ class OutputBelowBar {
     pending_ += bytes;
     const size_t end = pending_.rfind('\n');
     if (end == std::string::npos) return;
-    LookForAddress(pending_.substr(0, end));
+    LookAtLines("\n" + pending_.substr(0, end));
     bar_.Clear();
     out_ << pending_.substr(0, end + 1) << std::flush;
     pending_.erase(0, end + 1);
@@ -85,7 +86,9 @@ class OutputBelowBar {
   }
 
  private:
-  void LookForAddress(const std::string& lines) {
+  // What the server says of itself: where it listens, and that it is ready.
+  void LookAtLines(const std::string& lines) {
+    if (lines.find(kReady) != std::string::npos) watcher_.reset();
     const size_t at = lines.find(kListening);
     if (found_ || at == std::string::npos) return;
     found_ = true;

@@ -118,8 +118,8 @@ class ConditionTeller {
       spdlog::warn("not ready: {}", condition.why);
     } else if (condition.state == EngineState::kFailed) {
       // A server that was ready stays up and says why; one that never was is of no use.
-      if (!condition.was_ready) parts_.end->Set({true, condition.why, std::nullopt});
-      spdlog::error("the model cannot be served: {}", condition.why);
+      if (!condition.was_ready) return parts_.end->Set({true, condition.why, std::nullopt});
+      spdlog::error("the model cannot be served any longer: {}", condition.why);
     }
   }
 

@@ -74,9 +74,10 @@ absl::StatusOr<uint64_t> Engine::Submit(Request request, std::shared_ptr<Respons
   uint64_t key = next_key_++;
   keys_[request.id] = key;
   ++num_on_the_way_;
-  PostLocked([key, request = std::move(request), stream = std::move(stream)](EngineCore& core) {
-    core.Submit(key, request, stream);
-  });
+  PostLocked(
+      [key, request = std::move(request), stream = std::move(stream)](EngineCore& core) mutable {
+        core.Submit(key, std::move(request), std::move(stream));
+      });
   return key;
 }
 

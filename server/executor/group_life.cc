@@ -78,7 +78,8 @@ absl::Status GroupLife::BringUp(std::optional<GroupPlan>& plan) {
   });
   RETURN_IF_ERROR(Authenticate());
   // Connected: nothing on disk is needed any more, or left behind however this process ends.
-  group_.folder.reset();
+  // mpirun keeps its files there; they go with it.
+  if (!group_.mpirun) group_.folder.reset();
   RETURN_IF_ERROR(Load(plan));
   RETURN_IF_ERROR(Connect(*plan));
   return WarmUp();

@@ -55,8 +55,8 @@ absl::Status StartChildren(const GroupOptions& options, int num_ranks, Mailbox* 
   return absl::OkStatus();
 }
 
-// mpirun as the child, the ranks as its own. They inherit nothing: the secret lies in the private
-// folder until they are connected, and they end with their session.
+// A launcher of mpirun as the child, the ranks as mpirun's own. They inherit nothing: the secret
+// lies in the private folder, beside mpirun's own files, and they end with their session.
 absl::Status StartMpirun(const GroupOptions& options, int num_ranks, Mailbox* mailbox,
                          LaunchedGroup& group) {
   RETURN_IF_ERROR(group.folder->Write("secret", group.secret));
@@ -69,12 +69,12 @@ absl::Status StartMpirun(const GroupOptions& options, int num_ranks, Mailbox* ma
   if (geteuid() == 0) {
     child.environment = {"OMPI_ALLOW_RUN_AS_ROOT=1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1"};
   }
-  child.arguments = {"--launch", "mpirun",
-                     // Ranks may share cores, and their threads are ours to place.
-                     "--oversubscribe", "--bind-to", "none", "-n", absl::StrCat(num_ranks),
-                     options.worker_program, "--comm", "mpi", "--once", "--listen",
-                     "unix:" + group.folder->SocketPath("%r"), "--secret-file",
-                     group.folder->path() + "/secret"};
+  child.arguments = {
+      "--launch", absl::StrCat(kChildParentFd), group.folder->path(), "mpirun",
+      // Ranks may share cores, and their threads are ours to place.
+      "--oversubscribe", "--bind-to", "none", "--mca", "orte_tmpdir_base", group.folder->path(),
+      "-n", absl::StrCat(num_ranks), options.worker_program, "--comm", "mpi", "--once", "--listen",
+      "unix:" + group.folder->SocketPath("%r"), "--secret-file", group.folder->path() + "/secret"};
   for (std::string& flag : CommonFlags(options)) child.arguments.push_back(std::move(flag));
   ASSIGN_OR_RETURN(auto process, ChildProcess::Start(child, PutInto(mailbox, -1)));
   group.children.push_back(std::move(process));

@@ -26,7 +26,7 @@ struct LaunchedGroup {
   bool local = false;                     // started here: they may not listen yet
   bool mpirun = false;                    // by mpirun
   std::unique_ptr<RuntimeFolder> folder;  // of local ones; needed until they are connected
-  std::vector<std::unique_ptr<ChildProcess>> children;  // by rank; or mpirun alone
+  std::vector<std::unique_ptr<ChildProcess>> children;  // by rank; or mpirun's launcher
 };
 
 // Returns without waiting for the workers. The loss of a child is put into `mailbox`. The children

@@ -37,18 +37,46 @@ BpeModel::BpeModel(TokenTable tokens, BpeOptions options)
 absl::StatusOr<std::unique_ptr<BpeModel>> BpeModel::Create(TokenTable tokens,
                                                            const std::vector<MergeRule>& rules,
                                                            BpeOptions options) {
+  std::vector<RankedRule> ranked;
+  ranked.reserve(rules.size());
+  for (const MergeRule& rule : rules)
+    ranked.push_back({rule, static_cast<uint32_t>(ranked.size())});
   std::unique_ptr<BpeModel> model(new BpeModel(std::move(tokens), std::move(options)));
-  RETURN_IF_ERROR(model->AddMerges(rules));
-  model->FindJoints(rules);
+  RETURN_IF_ERROR(model->AddMerges(ranked));
+  model->FindJoints(ranked);
   model->FindWholeWords();
   return model;
 }
 
-absl::Status BpeModel::AddMerges(const std::vector<MergeRule>& rules) {
+absl::StatusOr<std::unique_ptr<BpeModel>> BpeModel::CreateFromRanks(
+    TokenTable tokens, const std::function<std::optional<uint32_t>(uint32_t)>& rank,
+    BpeOptions options) {
+  std::vector<RankedRule> ranked;
+  for (uint32_t id = 0; id < tokens.size(); ++id) {
+    const std::string* text = tokens.Text(id);
+    if (text == nullptr || tokens.Find(*text) != id) continue;
+    const std::optional<uint32_t> of_token = rank(id);
+    if (!of_token) continue;
+    for (size_t cut = 1; cut < text->size(); ++cut) {
+      if (IsUtf8Continuation(static_cast<unsigned char>((*text)[cut]))) continue;
+      MergeRule parts{text->substr(0, cut), text->substr(cut)};
+      if (tokens.Find(parts.first) && tokens.Find(parts.second)) {
+        ranked.push_back({std::move(parts), *of_token});
+      }
+    }
+  }
+  std::unique_ptr<BpeModel> model(new BpeModel(std::move(tokens), std::move(options)));
+  RETURN_IF_ERROR(model->AddMerges(ranked));
+  model->FindJoints(ranked);
+  model->FindWholeWords();
+  return model;
+}
+
+absl::Status BpeModel::AddMerges(const std::vector<RankedRule>& rules) {
   merges_ = MergeTable(rules.size());
   const size_t prefix = options_.continuing_subword_prefix.size();
-  for (size_t rank = 0; rank < rules.size(); ++rank) {
-    const auto& [left, right] = rules[rank];
+  for (const auto& [parts, rank] : rules) {
+    const auto& [left, right] = parts;
     if (right.size() < prefix) {
       return absl::InvalidArgumentError(absl::StrCat(
           "merge ", rank, ": '", right, "' is shorter than the continuing_subword_prefix"));
@@ -63,15 +91,16 @@ absl::Status BpeModel::AddMerges(const std::vector<MergeRule>& rules) {
                                                      "'): the token '", missing,
                                                      "' is not in the vocabulary"));
     }
-    merges_.Insert(*left_id, *right_id, {static_cast<uint32_t>(rank), *result_id});
+    merges_.Insert(*left_id, *right_id, {rank, *result_id});
   }
   return absl::OkStatus();
 }
 
-void BpeModel::FindJoints(const std::vector<MergeRule>& rules) {
+void BpeModel::FindJoints(const std::vector<RankedRule>& rules) {
   cut_before_marker_ = !options_.raw_bytes && options_.continuing_subword_prefix.empty() &&
                        options_.end_of_word_suffix.empty();
-  for (const auto& [left, right] : rules) {
+  for (const auto& [parts, rank] : rules) {
+    const auto& [left, right] = parts;
     // The marker's own bytes may be tokens that merge, too.
     const bool bytes = ByteFallbackValue(std::string_view(left).substr(0, 6)) >= 0 ||
                        ByteFallbackValue(std::string_view(right).substr(0, 6)) >= 0;

@@ -3,6 +3,7 @@
 #define TESSERA_SERVER_TEXT_BPE_H_
 
 #include <array>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -31,11 +32,21 @@ struct BpeOptions {
 class BpeModel : public Model {
  public:
   using MergeRule = std::pair<std::string, std::string>;
+  struct RankedRule {
+    MergeRule parts;
+    uint32_t rank;
+  };
 
   // Best merge first. INVALID_ARGUMENT where a merge names, or makes, a token that is not there.
   static absl::StatusOr<std::unique_ptr<BpeModel>> Create(TokenTable tokens,
                                                           const std::vector<MergeRule>& rules,
                                                           BpeOptions options);
+  // For vocabularies whose tokens carry the rank, so that several pairs may share one: every pair
+  // of tokens whose bytes together are a token with a rank merges. `rank(id)`: none for tokens that
+  // no merge makes.
+  static absl::StatusOr<std::unique_ptr<BpeModel>> CreateFromRanks(
+      TokenTable tokens, const std::function<std::optional<uint32_t>(uint32_t)>& rank,
+      BpeOptions options);
 
   absl::Status Tokenize(std::string_view word, std::vector<WordToken>* out) const override;
   const TokenTable& tokens() const override { return tokens_; }
@@ -49,9 +60,9 @@ class BpeModel : public Model {
   };
 
   BpeModel(TokenTable tokens, BpeOptions options);
-  absl::Status AddMerges(const std::vector<MergeRule>& rules);
+  absl::Status AddMerges(const std::vector<RankedRule>& rules);
   void FindWholeWords();
-  void FindJoints(const std::vector<MergeRule>& rules);
+  void FindJoints(const std::vector<RankedRule>& rules);
 
   // The row of first symbols of a word.
   absl::Status FirstSymbols(std::string_view word, std::vector<BpeSymbol>* row) const;

@@ -35,7 +35,7 @@ uint32_t Run(const CharClass& chars, uint32_t max, std::string_view text, size_t
 bool CharClass::ContainsOther(char32_t c) const {
   const CharInfo info = CharTable::Info(c);
   bool in = (categories >> (info & kCategoryMask) & 1) || (space && (info & kSpaceFlag)) ||
-            (not_space && !(info & kSpaceFlag)) || (word && (info & kWordFlag));
+            (not_space && !(info & kSpaceFlag));
   for (size_t i = 0; i < ranges.size() && !in; ++i) {
     in = c >= ranges[i].first && c <= ranges[i].second;
   }

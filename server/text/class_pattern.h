@@ -24,7 +24,7 @@ namespace tessera::server {
 struct CharClass {
   std::array<bool, 128> ascii = {};  // the answer for ASCII, negation included
   CategorySet categories = 0;
-  bool space = false, not_space = false, word = false;
+  bool space = false, not_space = false;
   std::vector<std::pair<char32_t, char32_t>> ranges;  // first and last
   bool negated = false;
 

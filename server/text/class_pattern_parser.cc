@@ -186,8 +186,7 @@ class ClassPatternParser {
       }
     }
     if (!Take("]")) return false;
-    if (chars->ranges.empty() && chars->categories == 0 && !chars->space && !chars->not_space &&
-        !chars->word) {
+    if (chars->ranges.empty() && chars->categories == 0 && !chars->space && !chars->not_space) {
       return false;
     }
     chars->negated = negated;
@@ -214,9 +213,6 @@ class ClassPatternParser {
         return true;
       case 'S':
         chars->not_space = true;
-        return true;
-      case 'w':
-        chars->word = true;
         return true;
       case 'd':
         chars->categories |= Bit(Category::kNd);

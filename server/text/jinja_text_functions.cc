@@ -24,7 +24,8 @@ Text ChangeCase(const Text& text, Case change) {
   out.SetMarkup(text.markup());
   bool in_word = false;
   // Whole-text rules, like the final sigma, need neighbours: runs of one mark go through together.
-  if (change == Case::kLower && text.user_spans().empty() && !text.markup()) return Text(LowerCaseText(text.view()));
+  if (change == Case::kLower && text.user_spans().empty() && !text.markup())
+    return Text(LowerCaseText(text.view()));
   for (size_t pos = 0; pos < text.size();) {
     const size_t begin = pos;
     const char32_t c = NextChar(text.view(), &pos);

@@ -52,7 +52,8 @@ absl::StatusOr<uint64_t> NumberField(const nlohmann::json& spec, const char* nam
                                      std::optional<uint64_t> fallback) {
   const nlohmann::json* field = Find(spec, name);
   if (field == nullptr && fallback) return *fallback;
-  if (field == nullptr || !field->is_number_unsigned()) {
+  if (field == nullptr || !field->is_number_integer() ||
+      (!field->is_number_unsigned() && field->get<int64_t>() < 0)) {
     return WrongField(name, "a whole number, not negative");
   }
   return field->get<uint64_t>();

@@ -157,6 +157,13 @@ void PipelineTokenizer::NameSpecialTokens(SpecialTokens tokens) {
   set_special_tokens(std::move(tokens));
 }
 
+void PipelineTokenizer::SurroundWith(std::optional<uint32_t> before,
+                                     std::optional<uint32_t> after) {
+  post_processor_ = {};
+  if (before) post_processor_.before.push_back(*before);
+  if (after) post_processor_.after.push_back(*after);
+}
+
 std::string PipelineTokenizer::TokenText(uint32_t id) const {
   if (const AddedToken* token = added_.ById(id)) return token->content;
   const std::string* text = model_->tokens().Text(id);

@@ -4,6 +4,7 @@
 #define TESSERA_SERVER_TEXT_PIPELINE_TOKENIZER_H_
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -37,6 +38,9 @@ class PipelineTokenizer : public Tokenizer {
 
   // Before the tokenizer is shared. Tokens that are named count as control tokens.
   void NameSpecialTokens(SpecialTokens tokens);
+  // Before the tokenizer is shared: tokens that go around every text, in the place of the
+  // post-processor's.
+  void SurroundWith(std::optional<uint32_t> before, std::optional<uint32_t> after);
 
   std::string TokenBytes(uint32_t id) const override { return decoder_.Bytes(id); }
   std::string TokenText(uint32_t id) const override;

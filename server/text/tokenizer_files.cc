@@ -1,11 +1,13 @@
 #include "server/text/tokenizer_files.h"
 
+#include <algorithm>
 #include <fstream>
 #include <iterator>
 #include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/text/other_sources.h"
 #include "server/text/pipeline_tokenizer.h"
 #include "shard_loader/status_macros.h"
 
@@ -49,6 +51,22 @@ absl::StatusOr<std::unique_ptr<const Tokenizer>> LoadTokenizerJson(
   if (!tokenizer.ok()) return Annotate(tokenizer.status(), path.string());
   (*tokenizer)->NameSpecialTokens(std::move(names));
   return *std::move(tokenizer);
+}
+
+// Lines of base64 and a number; a SentencePiece model is a protobuf message.
+bool LooksLikeTiktoken(std::string_view bytes) {
+  const size_t end = std::min(bytes.find('\n'), bytes.size());
+  const size_t space = bytes.substr(0, end).find(' ');
+  if (space == std::string_view::npos || space == 0 || space + 1 >= end) return false;
+  return std::all_of(bytes.begin() + static_cast<ptrdiff_t>(space) + 1,
+                     bytes.begin() + static_cast<ptrdiff_t>(end),
+                     [](char c) { return (c >= '0' && c <= '9') || c == '\r'; });
+}
+
+absl::StatusOr<std::unique_ptr<const Tokenizer>> Named(
+    absl::StatusOr<std::unique_ptr<const Tokenizer>> tokenizer, const std::filesystem::path& path) {
+  if (!tokenizer.ok()) return Annotate(tokenizer.status(), path.string());
+  return tokenizer;
 }
 
 }  // namespace
@@ -96,12 +114,40 @@ absl::StatusOr<SpecialTokens> ReadSpecialTokens(const std::filesystem::path& mod
 
 absl::StatusOr<std::unique_ptr<const Tokenizer>> LoadTokenizer(
     const std::filesystem::path& model_dir) {
-  ASSIGN_OR_RETURN(SpecialTokens names, ReadSpecialTokens(model_dir));
+  SourceContext context;
+  ASSIGN_OR_RETURN(context.names, ReadSpecialTokens(model_dir));
   std::error_code error;
-  if (std::filesystem::exists(model_dir / "tokenizer.json", error)) {
-    return LoadTokenizerJson(model_dir / "tokenizer.json", std::move(names));
+  const auto exists = [&](const std::filesystem::path& path) {
+    return std::filesystem::exists(path, error);
+  };
+  if (exists(model_dir / "tokenizer.json")) {
+    return LoadTokenizerJson(model_dir / "tokenizer.json", std::move(context.names));
   }
-  return absl::NotFoundError(absl::StrCat(model_dir.string(), ": no tokenizer.json"));
+  if (const auto text = ReadTextFile(model_dir / "tokenizer_config.json"); text.ok()) {
+    ASSIGN_OR_RETURN(context.config, ParseJson(*text, "tokenizer_config.json"));
+  }
+  if (exists(model_dir / "tokenizer.model")) {
+    const std::filesystem::path path = model_dir / "tokenizer.model";
+    ASSIGN_OR_RETURN(const std::string bytes, ReadTextFile(path));
+    return Named(LooksLikeTiktoken(bytes) ? FromTiktoken(bytes, false, context)
+                                          : FromSentencePiece(bytes, context),
+                 path);
+  }
+  if (exists(model_dir / "vocab.json") && exists(model_dir / "merges.txt")) {
+    ASSIGN_OR_RETURN(const std::string vocab, ReadTextFile(model_dir / "vocab.json"));
+    ASSIGN_OR_RETURN(const std::string merges, ReadTextFile(model_dir / "merges.txt"));
+    return Named(FromVocabAndMerges(vocab, merges, context), model_dir / "vocab.json");
+  }
+  for (const auto& entry : std::filesystem::directory_iterator(model_dir, error)) {
+    if (entry.path().extension() != ".tiktoken") continue;
+    ASSIGN_OR_RETURN(const std::string bytes, ReadTextFile(entry.path()));
+    const bool qwen = entry.path().stem().string().find("qwen") != std::string::npos;
+    return Named(FromTiktoken(bytes, qwen, context), entry.path());
+  }
+  return absl::NotFoundError(absl::StrCat(
+      model_dir.string(),
+      ": no tokenizer: looked for tokenizer.json, tokenizer.model, vocab.json with merges.txt, and "
+      "*.tiktoken"));
 }
 
 }  // namespace tessera::server

@@ -10,6 +10,12 @@
 namespace tessera::server {
 namespace {
 
+OnigCtype CtypeNamed(std::string_view name) {
+  auto* begin = reinterpret_cast<OnigUChar*>(const_cast<char*>(name.data()));
+  return static_cast<OnigCtype>(
+      ONIGENC_PROPERTY_NAME_TO_CTYPE(ONIG_ENCODING_UTF8, begin, begin + name.size()));
+}
+
 // Oniguruma's ctype number of each general category, in the order of Category.
 std::array<OnigCtype, 30> CategoryCtypes() {
   static constexpr const char* kNames[] = {
@@ -18,11 +24,7 @@ std::array<OnigCtype, 30> CategoryCtypes() {
   OnigEncoding encodings[] = {ONIG_ENCODING_UTF8};
   onig_initialize(encodings, 1);
   std::array<OnigCtype, 30> ctypes;
-  for (size_t i = 0; i < ctypes.size(); ++i) {
-    const auto* name = reinterpret_cast<const OnigUChar*>(kNames[i]);
-    ctypes[i] = static_cast<OnigCtype>(ONIGENC_PROPERTY_NAME_TO_CTYPE(
-        ONIG_ENCODING_UTF8, const_cast<OnigUChar*>(name), const_cast<OnigUChar*>(name) + 2));
-  }
+  for (size_t i = 0; i < ctypes.size(); ++i) ctypes[i] = CtypeNamed(kNames[i]);
   return ctypes;
 }
 
@@ -41,7 +43,12 @@ CharInfo Describe(char32_t c) {
   }
   CharInfo info = static_cast<CharInfo>(category);
   if (is(ONIGENC_CTYPE_SPACE)) info |= kSpaceFlag;
-  if (is(ONIGENC_CTYPE_WORD)) info |= kWordFlag;
+  // Not Oniguruma's own class, which for U+0080 to U+00FF depends on where it stands in a pattern.
+  static const OnigCtype alphabetic = CtypeNamed("Alphabetic");
+  constexpr CategorySet kWordCategories = kMarks | Bit(Category::kNd) | Bit(Category::kPc);
+  if (is(alphabetic) || (kWordCategories >> category & 1) || c == 0x200C || c == 0x200D) {
+    info |= kWordFlag;
+  }
   return info;
 }
 

@@ -61,7 +61,7 @@ inline constexpr CategorySet kOthers = Range(Category::kCc, Category::kCo) | Bit
 using CharInfo = uint8_t;
 inline constexpr CharInfo kCategoryMask = 0x1F;
 inline constexpr CharInfo kSpaceFlag = 0x20;  // White_Space
-inline constexpr CharInfo kWordFlag = 0x40;   // \w
+inline constexpr CharInfo kWordFlag = 0x40;   // letters, marks, digits, connectors (UTS #18's \w)
 
 // What Oniguruma says of c (below 0x110000); filled block by block when first asked. Thread-safe.
 class CharTable {

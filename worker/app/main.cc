@@ -1,13 +1,9 @@
 // tessera-worker: holds one rank of a model and runs steps for a frontend.
-#include <errno.h>
-#include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <array>
+#include <filesystem>
 #include <iostream>
 #include <optional>
 #include <string>
@@ -21,6 +17,8 @@
 #include "absl/strings/str_cat.h"
 #include "proto/rpc/session_auth.h"
 #include "proto/rpc/version.h"
+#include "worker/app/launcher.h"
+#include "worker/app/pair_check.h"
 #include "worker/app/self_check.h"
 #include "worker/app/serve.h"
 
@@ -42,6 +40,7 @@ struct Flags {
   std::string comm = "auto";
   std::string log_level = "info";
   bool self_check = false;
+  int pairs = 0;  // ranks of the check; 0: none
   tessera::worker::RunnerRankOptions rank;
 };
 
@@ -70,6 +69,9 @@ void AddFlags(CLI::App& app, Flags& flags) {
       ->capture_default_str()
       ->check(CLI::IsMember({"debug", "info", "warning", "error"}));
   app.add_flag("--self-check", flags.self_check, "Print as JSON what this machine offers, and end");
+  app.add_option("--pairs", flags.pairs,
+                 "With --self-check: also let so many ranks exchange data, every pair of them")
+      ->check(CLI::Range(2, 64));
   // Between tessera-server and the workers that it starts.
   app.add_flag("--once", flags.once, "End with the first session");
   const std::string internal = "";
@@ -117,13 +119,21 @@ absl::StatusOr<std::string> ReadSecret(const Flags& flags) {
   return absl::FailedPreconditionError("--secret-fd: the server has sent no secret");
 }
 
-// `--launch PROGRAM ARGUMENTS...`: becomes the program, which then gets SIGTERM when the process
-// that started it ends. For mpirun, which does not watch its parent.
-int Launch(char** arguments) {
-  prctl(PR_SET_PDEATHSIG, SIGTERM);
-  execvp(arguments[0], arguments);
-  fprintf(stderr, "error: cannot start %s: %s\n", arguments[0], strerror(errno));
-  return 127;
+int SelfCheck(const Flags& flags) {
+  tessera::worker::PairCheckOptions pairs{
+      .num_ranks = flags.pairs,
+      .program = std::filesystem::read_symlink("/proc/self/exe").string(),
+      .backend_dir = flags.rank.backend_dir};
+  // With --comm mpi this process is one of the ranks that the check itself has started.
+  if (std::optional<int> rank = MpiRank(flags.comm)) {
+    nlohmann::json report = tessera::worker::CheckMpiPairs(*rank, pairs);
+    if (*rank == 0) std::cout << report.dump() << "\n";
+    return 0;
+  }
+  nlohmann::json report = tessera::worker::SelfCheckJson(flags.rank);
+  if (flags.pairs > 0) report["pairs"] = tessera::worker::CheckPairs(pairs);
+  std::cout << report.dump(2) << "\n";
+  return 0;
 }
 
 int Run(const Flags& flags) {
@@ -155,7 +165,11 @@ int Run(const Flags& flags) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc > 2 && std::string(argv[1]) == "--launch") return Launch(argv + 2);
+  // `--launch FD FOLDER PROGRAM ARGUMENTS...`, from a server that runs mpirun.
+  if (int fd = 0; argc > 4 && std::string(argv[1]) == "--launch" &&
+                  absl::SimpleAtoi(std::string(argv[2]), &fd)) {
+    return tessera::worker::Launch({.parent_fd = fd, .folder = argv[3]}, argv + 4);
+  }
   CLI::App app("Holds one rank of a model and runs steps for a tessera-server.", "tessera-worker");
   Flags flags;
   AddFlags(app, flags);
@@ -164,7 +178,5 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
-  if (!flags.self_check) return Run(flags);
-  std::cout << tessera::worker::SelfCheckJson(flags.rank).dump(2) << "\n";
-  return 0;
+  return flags.self_check ? SelfCheck(flags) : Run(flags);
 }

@@ -91,7 +91,7 @@ class LocalLinks : public RingLinks {
   LocalLinks(std::shared_ptr<LocalGroup> group, int rank)
       : RingLinks(group->memory(), rank, group->size()),
         group_(std::move(group)),
-        spin_(group_->size()) {}
+        spin_(Spin::OwnCpus(), group_->size()) {}
   ~LocalLinks() override { group_->Close(rank(), WhyClosed(absl::OkStatus())); }
 
   uint64_t Ticket() override { return group_->events(rank()); }

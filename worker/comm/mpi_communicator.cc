@@ -55,7 +55,7 @@ class MpiLinks : public Links {
         rank_(rank),
         size_(size),
         timeout_(absl::ToChronoNanoseconds(timeout)),
-        spin_(size) {}
+        spin_(Spin::OwnCpus(), size) {}
   ~MpiLinks() override { Leave(); }
 
   int rank() const override { return rank_; }

@@ -48,7 +48,9 @@ absl::StatusOr<size_t> Ring::Read(absl::Span<std::byte> bytes, bool& writer_wait
   std::memcpy(bytes.data() + first, data_, n - first);
   position_ += n;
   control_->read.store(position_, std::memory_order_seq_cst);
-  writer_waits = control_->writer_waits.load(std::memory_order_seq_cst) != 0 &&
+  // Not before half is free: a waiting writer is woken for more than a few bytes.
+  writer_waits = used - n <= capacity_ / 2 &&
+                 control_->writer_waits.load(std::memory_order_seq_cst) != 0 &&
                  control_->writer_waits.exchange(0, std::memory_order_seq_cst) != 0;
   return n;
 }

@@ -32,7 +32,7 @@ class Ring {
   // the reader is asked to tell when there is room.
   absl::StatusOr<size_t> Write(absl::Span<const std::byte> bytes);
   // Of the reading end: fills a prefix of `bytes`, returns its length. `writer_waits`: the writer
-  // is to be told that there is room.
+  // is to be told that there is room; that is when half of the ring is free.
   absl::StatusOr<size_t> Read(absl::Span<std::byte> bytes, bool& writer_waits);
 
  private:

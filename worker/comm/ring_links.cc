@@ -14,6 +14,9 @@ constexpr std::array<size_t, kStreams> kCapacity = {16 << 10, 256 << 10, 128 << 
 static_assert(kCapacity[kGroupMessage] >= kEagerBytes);
 static_assert(kCapacity[kTensorMessage] >= kEagerBytes);
 
+// Copied at a time: the reader copies one piece while the writer makes the next.
+constexpr size_t kPiece = 32 << 10;
+
 constexpr size_t PairBytes() {
   size_t bytes = 0;
   for (size_t capacity : kCapacity) bytes += sizeof(RingControl) + capacity;
@@ -50,7 +53,7 @@ absl::StatusOr<size_t> RingLinks::TryWrite(int peer, Stream stream,
   Ring& ring = out_[peer * kStreams + stream];
   ASSIGN_OR_RETURN(size_t n, ring.Write(head));
   if (n == head.size() && !bytes.empty()) {
-    ASSIGN_OR_RETURN(const size_t more, ring.Write(bytes));
+    ASSIGN_OR_RETURN(const size_t more, ring.Write(bytes.subspan(0, kPiece)));
     n += more;
   }
   if (n > 0) Notify(peer);
@@ -61,7 +64,8 @@ absl::StatusOr<size_t> RingLinks::TryRead(int peer, Stream stream, absl::Span<st
   // Asked first: what a peer wrote before it left is then in the ring.
   absl::Status alive = PeerAlive(peer);
   bool writer_waits = false;
-  ASSIGN_OR_RETURN(const size_t n, in_[peer * kStreams + stream].Read(bytes, writer_waits));
+  ASSIGN_OR_RETURN(const size_t n,
+                   in_[peer * kStreams + stream].Read(bytes.subspan(0, kPiece), writer_waits));
   if (n == 0 && !alive.ok()) return alive;
   if (writer_waits) Notify(peer);
   return n;

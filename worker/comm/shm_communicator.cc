@@ -71,7 +71,7 @@ class ShmLinks : public RingLinks {
   ShmLinks(ShmRegion region, int rank)
       : RingLinks(region.rings(), rank, region.ranks()),
         region_(std::move(region)),
-        spin_(region_.ranks()),
+        spin_(Spin::OwnCpus(), region_.ranks()),
         processes_(region_.ranks()),
         ended_(region_.ranks()) {}
   ~ShmLinks() override { Close(absl::OkStatus()); }
@@ -97,7 +97,7 @@ class ShmLinks : public RingLinks {
   void WatchProcesses();
 
   const ShmRegion region_;
-  const Spin spin_;
+  Spin spin_;
   std::vector<std::unique_ptr<PidFd>> processes_;  // index: peer; none for this rank
   std::vector<char> ended_;                        // index: peer
   std::atomic<bool> closing_{false};
@@ -112,6 +112,7 @@ absl::Status ShmLinks::Join(int tp, int pp, Deadline deadline) {
   own().tp = tp;
   own().pp = pp;
   own().pid = getpid();
+  own().cpus = Spin::OwnCpus();
   own().joined.store(kShmMagic, std::memory_order_seq_cst);
   for (int peer = 0; peer < size(); ++peer) Notify(peer);
   for (;;) {
@@ -128,10 +129,14 @@ absl::Status ShmLinks::Join(int tp, int pp, Deadline deadline) {
     }
     RETURN_IF_ERROR(Wait(ticket, deadline));
   }
+  cpu_set_t cpus;
+  CPU_ZERO(&cpus);
   for (int peer = 0; peer < size(); ++peer) {
     RETURN_IF_ERROR(CheckJoined(peer, tp, pp));
+    CPU_OR(&cpus, &cpus, &region_.slot(peer).cpus);
     if (peer != rank()) processes_[peer] = std::make_unique<PidFd>(region_.slot(peer).pid);
   }
+  spin_ = Spin(cpus, size());
   return absl::OkStatus();
 }
 

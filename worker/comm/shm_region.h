@@ -2,6 +2,8 @@
 #ifndef TESSERA_WORKER_COMM_SHM_REGION_H_
 #define TESSERA_WORKER_COMM_SHM_REGION_H_
 
+#include <sched.h>
+
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -18,12 +20,13 @@ struct alignas(64) ShmRankSlot {
   int32_t pid;
   std::atomic<uint32_t> closed;  // `why` is written
   char why[192];
+  cpu_set_t cpus;                            // that the rank may run on
   alignas(64) std::atomic<uint32_t> events;  // a futex
   std::atomic<uint32_t> sleeps;
 };
 
 // Changes with every change of the layout, so that builds that differ refuse each other.
-inline constexpr uint64_t kShmMagic = 0x5445535345524101;  // "TESSERA", version 1
+inline constexpr uint64_t kShmMagic = 0x5445535345524102;  // "TESSERA", version 2
 
 // A mapping of the region. Every offset follows from the number of ranks that this process was
 // told; nothing that lies in the memory is used for bounds.

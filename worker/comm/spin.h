@@ -11,10 +11,14 @@ namespace tessera::worker {
 // only where every rank can have a core of its own, then a few yields. Immutable, thread-safe.
 class Spin {
  public:
-  explicit Spin(int ranks) {
+  // cpus: those that any of the ranks may run on.
+  Spin(const cpu_set_t& cpus, int ranks) : loops_(CPU_COUNT(&cpus) >= ranks ? kLoops : 0) {}
+
+  // What this thread may run on; empty where the system does not tell.
+  static cpu_set_t OwnCpus() {
     cpu_set_t cpus;
-    const bool known = sched_getaffinity(0, sizeof(cpus), &cpus) == 0;
-    loops_ = known && CPU_COUNT(&cpus) >= ranks ? kLoops : 0;
+    if (sched_getaffinity(0, sizeof(cpus), &cpus) != 0) CPU_ZERO(&cpus);
+    return cpus;
   }
 
   // Every rank can have a core of its own.
@@ -36,7 +40,7 @@ class Spin {
 
  private:
   static constexpr int kLoops = 500;  // 10 to 30 microseconds
-  static constexpr int kYields = 8;
+  static constexpr int kYields = 2;
 
   static void Relax() {
 #if defined(__x86_64__)
@@ -44,7 +48,7 @@ class Spin {
 #endif
   }
 
-  int loops_ = 0;
+  int loops_;
 };
 
 }  // namespace tessera::worker

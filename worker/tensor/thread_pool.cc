@@ -7,8 +7,8 @@
 namespace tessera::worker {
 namespace {
 
-constexpr int kSpins = 2000;  // some microseconds
-constexpr int kYields = 200;
+constexpr int kSpins = 500;  // about ten microseconds
+constexpr int kYields = 100;
 
 void Pause() {
 #if defined(__x86_64__) || defined(__i386__)

@@ -21,6 +21,7 @@ class OwnRuntimeDir {
     setenv("TMPDIR", dir_.path().c_str(), 1);
     unsetenv("XDG_RUNTIME_DIR");
   }
+  ~OwnRuntimeDir() { unsetenv("TMPDIR"); }
   bool empty() const { return std::filesystem::is_empty(dir_.path()); }
 
  private:
@@ -51,7 +52,6 @@ TEST_CASE("SIGTERM under load lets the running requests end and leaves nothing b
   Api api(server.target());
   auto workers = Watch(api.Status());
   Load load(api, 8, 300);
-  CHECK_FALSE(runtime.empty());
   CHECK(server.Stop() == 0);
   for (const Reply& reply : load.Wait()) {
     CHECK(reply.status.ok());

@@ -78,6 +78,34 @@ TEST_CASE("a group whose worker is stopped comes back and goes on") {
   CheckRecovery(SIGSTOP, "stopped");
 }
 
+// The same under mpirun, which ends the whole world when a rank dies; its children are not ours.
+void CheckMpiRecovery(int signal) {
+  NeedComm("mpi");
+  TempDir dir;
+  server::GroupOptions options = DemoGroup(2, 1, dir.path());
+  options.comm = "mpi";
+  options.step_timeout = absl::Seconds(2);
+  {
+    Group group(options);
+    uint64_t first = group.WaitReady();
+    auto pid = static_cast<pid_t>(group.executor().GetStatus().ranks[1].pid);
+    REQUIRE(kill(pid, signal) == 0);
+    CHECK(group.WaitLost().epoch == first);
+    CHECK(group.WaitReady() == first + 1);
+    GoldenCase golden = DemoGolden()[0];
+    CHECK(group.Complete(first + 1, golden.prompt, 64) == golden.output);
+    CHECK(kill(pid, 0) != 0);
+  }
+  CHECK(ChildProcesses().empty());
+  CHECK(std::filesystem::is_empty(dir.path()));
+}
+
+TEST_CASE("a group under mpirun whose rank is killed with -9 comes back") {
+  CheckMpiRecovery(SIGKILL);
+}
+
+TEST_CASE("a group under mpirun whose rank is stopped comes back") { CheckMpiRecovery(SIGSTOP); }
+
 TEST_CASE("a worker that dies in the middle of a step is named, not the peer that misses it") {
   TempDir dir;
   Group group(DemoGroup(2, 1, dir.path()));

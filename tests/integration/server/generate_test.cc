@@ -150,5 +150,26 @@ TEST_CASE("stop strings, stop ids and min_tokens hold over real workers") {
   CHECK(api.Generate(by_id).ids.size() > 20);
 }
 
+// Debian's libsentencepiece brings a protobuf of its own, which must stay apart from gRPC's.
+TEST_CASE("a checkpoint whose only tokenizer is a SentencePiece model is served") {
+  TempDir dir;
+  for (const char* file : {"config.json", "model.safetensors", "tokenizer.model"}) {
+    std::filesystem::copy(Fixture("checkpoints/llama2_mha") / file, dir.path() / file);
+  }
+  Process process(Program("tessera-server"), {"--model", dir.path().string(), "--grpc-port", "0"});
+  auto ready = process.WaitForLine("ready: ");
+  if (process.output().find("sanitizer build") != std::string::npos) {
+    SkipTest("a sanitizer build cannot load libsentencepiece beside protobuf");
+  }
+  INFO(process.output());
+  REQUIRE(ready.has_value());
+  Api api(ready->substr(ready->rfind(' ') + 1));
+  v1::GenerateRequest request = Greedy({}, 3);
+  request.set_text("Hello world");
+  Reply reply = api.Generate(request);
+  CHECK(reply.status.ok());
+  CHECK(reply.accepted->prompt_token_ids().ids(0) == 1);  // <s>
+}
+
 }  // namespace
 }  // namespace tessera::tests

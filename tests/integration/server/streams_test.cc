@@ -13,13 +13,13 @@ namespace tessera::tests {
 namespace {
 
 // Requests of mixed lengths and parameters; prompts are random ids of the vocabulary.
-std::vector<v1::GenerateRequest> MixedRequests(int count) {
+std::vector<v1::GenerateRequest> MixedRequests(int count, int max_prompt, int max_answer) {
   std::mt19937 random(5);
   std::vector<v1::GenerateRequest> requests;
   for (int i = 0; i < count; ++i) {
-    std::vector<uint32_t> prompt(1 + random() % 150);
+    std::vector<uint32_t> prompt(1 + random() % max_prompt);
     for (uint32_t& id : prompt) id = 4 + random() % 2000;
-    v1::GenerateRequest request = Greedy(prompt, 1 + random() % 40);
+    v1::GenerateRequest request = Greedy(prompt, 1 + random() % max_answer);
     request.mutable_sampling()->set_temperature(i % 3 == 0 ? 0.0f : 0.8f);
     request.mutable_sampling()->set_seed(i);
     if (i % 4 == 1) request.mutable_sampling()->set_top_k(20);
@@ -33,12 +33,12 @@ std::vector<v1::GenerateRequest> MixedRequests(int count) {
 }
 
 // Returns the number of preemptions.
-uint64_t CompareWithLoneRuns(const std::vector<std::string>& flags) {
+uint64_t CompareWithLoneRuns(const std::vector<v1::GenerateRequest>& requests,
+                             const std::vector<std::string>& flags) {
   std::vector<std::string> arguments = {"--model", DemoModel().string(), "--tp", "2"};
   arguments.insert(arguments.end(), flags.begin(), flags.end());
   Server server(arguments);
   Api api(server.target());
-  const auto requests = MixedRequests(64);
   std::vector<std::future<Reply>> together;
   for (const auto& request : requests) {
     together.push_back(
@@ -59,11 +59,13 @@ uint64_t CompareWithLoneRuns(const std::vector<std::string>& flags) {
 }
 
 TEST_CASE("64 concurrent streams equal their lone runs, tokens and logprobs bit for bit") {
-  CompareWithLoneRuns({"--dtype", "f32"});
+  CompareWithLoneRuns(MixedRequests(64, 150, 40), {"--dtype", "f32"});
 }
 
 TEST_CASE("so they do in the stored dtype with small steps and a cache that forces preemptions") {
-  CHECK(CompareWithLoneRuns({"--max-num-batched-tokens", "64", "--num-kv-blocks", "80"}) > 0);
+  CHECK(CompareWithLoneRuns(MixedRequests(64, 40, 120),
+                            {"--max-num-batched-tokens", "64", "--num-kv-blocks", "24",
+                             "--max-model-len", "256"}) > 0);
 }
 
 // A stream whose first delta has come.

@@ -1,11 +1,14 @@
 #include "tests/integration/session/group_harness.h"
 
+#include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <stdexcept>
 #include <utility>
 
 #include "server/executor/group_executor.h"
+#include "worker/comm/factory.h"
 
 namespace tessera::tests {
 namespace {
@@ -95,7 +98,9 @@ Event Group::WaitLost() {
 
 std::vector<uint32_t> Group::Complete(uint64_t epoch, const std::vector<uint32_t>& prompt,
                                       uint32_t max_tokens) {
-  server::Step step{.step = next_step_++};
+  if (epoch_ != epoch) ended_.clear();
+  epoch_ = epoch;
+  server::Step step{.step = next_step_++, .ends = std::exchange(ended_, {})};
   server::SequenceStart& start = step.starts.emplace_back();
   start.sequence = next_sequence_++;
   start.token_ids = prompt;
@@ -125,6 +130,7 @@ std::vector<uint32_t> Group::Complete(uint64_t epoch, const std::vector<uint32_t
       for (const server::Token& token : result.tokens) output.push_back(token.id);
       running |= result.finish == server::Finish::kRunning;
     }
+    if (!running) ended_.push_back(entry.sequence);
     if (!running) return output;
     step = {.step = next_step_++};
     step.entries.push_back({.sequence = entry.sequence, .num_tokens = 1});
@@ -147,6 +153,17 @@ const shard_loader::Checkpoint& DemoCheckpoint() {
     return opened->release();
   }();
   return *checkpoint;
+}
+
+void NeedComm(const std::string& comm) {
+  std::vector<std::string> comms =
+      worker::AvailableComms(Program("tessera-worker").parent_path().string());
+  if (std::find(comms.begin(), comms.end(), comm) == comms.end()) {
+    SkipTest("this build has no communicator " + comm);
+  }
+  if (comm == "mpi" && std::system("command -v mpirun > /dev/null") != 0) {
+    SkipTest("mpirun is missing");
+  }
 }
 
 std::vector<int> ChildProcesses() {

@@ -74,6 +74,8 @@ class Group {
   std::unique_ptr<server::Executor> executor_;
   uint64_t next_sequence_ = 1;
   uint64_t next_step_ = 1;
+  uint64_t epoch_ = 0;
+  std::vector<uint64_t> ended_;  // sequences of `epoch_` that the workers still know
 };
 
 struct GoldenCase {
@@ -84,6 +86,9 @@ struct GoldenCase {
 std::vector<GoldenCase> DemoGolden();
 
 const shard_loader::Checkpoint& DemoCheckpoint();
+
+// Skips the test where this build or this machine lacks the communicator.
+void NeedComm(const std::string& comm);
 
 // Children of this process that are still there, zombies too.
 std::vector<int> ChildProcesses();

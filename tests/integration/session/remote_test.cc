@@ -2,8 +2,10 @@
 #include <catch2/catch.hpp>
 
 #include <signal.h>
-#include <sys/stat.h>
+#include <stdlib.h>
+#include <unistd.h>
 
+#include <filesystem>
 #include <fstream>
 
 #include <grpcpp/create_channel.h>
@@ -99,6 +101,7 @@ class RawSession {
 };
 
 TEST_CASE("two remote workers over gloo give the golden tokens, one group after another") {
+  NeedComm("gloo");
   TempDir dir;
   std::string secret = WriteSecret(dir, "secret", "a secret");
   TcpWorker first(secret);
@@ -193,22 +196,31 @@ TEST_CASE("a rank that cannot load fails a group that never worked, by name") {
   CHECK(std::string(event.why.message()).find("rank 1") == 0);
 }
 
-TEST_CASE("a worker on TCP does not start without a secret") {
-  Process worker(Program("tessera-worker"), {"--listen", "127.0.0.1:0"});
-  CHECK(worker.WaitForExit() == 1);
-  CHECK(worker.output().find("--secret-file") != std::string::npos);
-}
-
-TEST_CASE("a worker ends on SIGTERM and takes its socket with it") {
+TEST_CASE("ranks that the user has started with mpirun are taken as they are") {
+  NeedComm("mpi");
   TempDir dir;
-  std::string socket = dir.path() / "worker.sock";
-  Process worker(Program("tessera-worker"), {"--listen", "unix:" + socket});
-  REQUIRE(worker.WaitForLine("listening on "));
-  struct stat info;
-  CHECK(stat(socket.c_str(), &info) == 0);
-  worker.Signal(SIGTERM);
-  CHECK(worker.WaitForExit() == 0);
-  CHECK(stat(socket.c_str(), &info) != 0);
+  if (geteuid() == 0) {
+    setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 1);
+    setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);
+  }
+  Process mpirun("/usr/bin/env",
+                 {"mpirun", "--oversubscribe", "-n", "2", Program("tessera-worker"), "--comm",
+                  "mpi", "--listen", "unix:" + (dir.path() / "rank-%r.sock").string()});
+  REQUIRE(mpirun.WaitForLine("rank-0.sock"));
+  REQUIRE(mpirun.WaitForLine("rank-1.sock"));
+  server::GroupOptions options = RemoteGroup({"unix:" + (dir.path() / "rank-0.sock").string(),
+                                              "unix:" + (dir.path() / "rank-1.sock").string()},
+                                             "");
+  options.comm = "mpi";
+  {
+    Group group(options);
+    uint64_t epoch = group.WaitReady();
+    GoldenCase golden = DemoGolden()[0];
+    CHECK(group.Complete(epoch, golden.prompt, 64) == golden.output);
+  }
+  mpirun.Signal(SIGTERM);
+  CHECK(mpirun.WaitForExit());
+  CHECK(std::filesystem::is_empty(dir.path()));
 }
 
 }  // namespace

@@ -36,6 +36,7 @@ TEST_CASE("two pipeline stages give the golden tokens") {
 }
 
 TEST_CASE("two ranks under mpirun give the golden tokens") {
+  NeedComm("mpi");
   TempDir dir;
   server::GroupOptions options = DemoGroup(2, 1, dir.path());
   options.comm = "mpi";

@@ -71,8 +71,8 @@ TEST_CASE("doctor reports what the worker says, and fails where one pair fails")
   MakeProgram(dir.path() / "tessera-server", "echo tessera-server 0.0.1\n");
   MakeProgram(dir.path() / "tessera-worker",
               R"(echo '{"version":"1","device":"cpu","threads":2,"kernels":[{"name":"avx2"}],
-"comms":["shm","gloo"],"pairs":[{"comm":"shm","ok":true,"detail":"fine"},
-{"comm":"gloo","ok":false,"detail":"no route"}]}'
+"comms":["shm","gloo"],"pairs":[{"comm":"shm","ranks":[0,1],"ok":true,"detail":"fine"},
+{"comm":"gloo","ranks":[0,1],"ok":false,"detail":"no route"}]}'
 )");
   CliResult result =
       RunCli({"doctor", "--model", DemoModel().string(), "--json"}, {.bin_dir = dir.path()});
@@ -87,8 +87,8 @@ TEST_CASE("doctor reports what the worker says, and fails where one pair fails")
   };
   CHECK(check("kernels")["detail"] == "avx2");
   CHECK(check("communicators")["detail"] == "shm, gloo");
-  CHECK(check("collectives shm")["ok"] == true);
-  CHECK(check("collectives gloo")["detail"] == "no route");
+  CHECK(check("collectives shm 0-1")["ok"] == true);
+  CHECK(check("collectives gloo 0-1")["detail"] == "no route");
   CHECK(check("server")["detail"] == "tessera-server 0.0.1, another build than this command");
   CHECK(check("checkpoint")["ok"] == true);
   CHECK(check("plan tp 1 x pp 1")["ok"] == true);

@@ -141,8 +141,6 @@ TEST_CASE("stop conditions and outputs out of bounds are refused by name") {
        "request_id"},
       {"continue_from beyond the vocabulary",
        [](auto& r) { r.mutable_continue_from()->add_ids(50); }, kInvalid, "continue_from"},
-      {"continue_from without the seed", [](auto& r) { r.mutable_continue_from()->add_ids(4); },
-       kInvalid, "sampling.seed"},
   });
 }
 

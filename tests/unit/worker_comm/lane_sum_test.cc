@@ -11,14 +11,15 @@ namespace {
 thread_local int64_t allocations = 0;
 }
 
-void* operator new(size_t bytes) {
+// Not inlined, or the compiler takes the pairs of malloc and delete for a mistake.
+[[gnu::noinline]] void* operator new(size_t bytes) {
   ++allocations;
   void* memory = std::malloc(bytes);
   if (memory == nullptr) throw std::bad_alloc();
   return memory;
 }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, size_t) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory, size_t) noexcept { std::free(memory); }
 
 namespace tessera::worker {
 namespace {

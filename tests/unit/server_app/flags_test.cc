@@ -1,0 +1,88 @@
+#include "server/app/flags.h"
+
+#include <catch2/catch.hpp>
+
+#include <cstdlib>
+#include <fstream>
+#include <initializer_list>
+#include <vector>
+
+#include "tests/support/fixtures.h"
+
+namespace tessera::server {
+namespace {
+
+std::variant<ServerOptions, FlagsExit> Parse(std::vector<const char*> arguments) {
+  arguments.insert(arguments.begin(), "/usr/bin/tessera-server");
+  return ParseFlags(static_cast<int>(arguments.size()), arguments.data());
+}
+
+ServerOptions Options(const std::vector<const char*>& arguments) {
+  auto parsed = Parse(arguments);
+  const auto* exit = std::get_if<FlagsExit>(&parsed);
+  INFO((exit != nullptr ? exit->text : ""));
+  REQUIRE(exit == nullptr);
+  return std::get<ServerOptions>(parsed);
+}
+
+void CheckUsage(const std::vector<const char*>& arguments, const std::string& part) {
+  auto parsed = Parse(arguments);
+  const auto* exit = std::get_if<FlagsExit>(&parsed);
+  REQUIRE(exit != nullptr);
+  CHECK(exit->code == 2);
+  INFO(exit->text);
+  CHECK(exit->text.find(part) != std::string::npos);
+}
+
+TEST_CASE("flags fill the options of each component, and defaults the rest") {
+  ServerOptions options =
+      Options({"--model", "dir", "--tp", "2", "--pp", "3", "--workers", "a:1,b:2", "--step-timeout",
+               "0.5", "--drain-timeout", "7", "--max-queue", "9", "--grpc-port", "0"});
+  CHECK(options.model_dir == "dir");
+  CHECK(options.group.layout.tp == 2);
+  CHECK(options.group.layout.pp == 3);
+  CHECK(options.group.layout.lanes == 8);
+  CHECK(options.group.workers == std::vector<std::string>{"a:1", "b:2"});
+  CHECK(options.group.step_timeout == absl::Milliseconds(500));
+  CHECK(options.drain_timeout == absl::Seconds(7));
+  CHECK(options.engine.max_queue == 9);
+  CHECK(options.frontend.port == 0);
+  CHECK(options.frontend.host == "127.0.0.1");
+  CHECK(options.group.dtype == "auto");
+}
+
+TEST_CASE("wrong flags are a usage error that names them") {
+  CheckUsage({}, "--model DIR is missing");
+  CheckUsage({"--model", "dir", "--ep", "2"}, "--ep");
+  CheckUsage({"--model", "dir", "--tp", "0"}, "--tp");
+  CheckUsage({"--model", "dir", "--tp", "two"}, "--tp");
+  CheckUsage({"--model", "dir", "--comm", "nccl"}, "--comm");
+  CheckUsage({"--model", "dir", "--max-num-seqs", "64", "--max-num-batched-tokens", "32"},
+             "every running sequence needs a token of each step");
+}
+
+TEST_CASE("the command line wins over the file, and the file over the environment") {
+  tests::TempDir dir;
+  const std::string file = (dir.path() / "tessera.conf").string();
+  std::ofstream(file) << "model = \"from-file\"\npp = 2\n";
+  setenv("TESSERA_TP", "4", 1);
+  setenv("TESSERA_PP", "4", 1);
+  setenv("TESSERA_LANES", "16", 1);
+  ServerOptions options = Options({"--config", file.c_str(), "--tp", "3"});
+  for (const char* name : {"TESSERA_TP", "TESSERA_PP", "TESSERA_LANES"}) unsetenv(name);
+  CHECK(options.model_dir == "from-file");
+  CHECK(options.group.layout.tp == 3);
+  CHECK(options.group.layout.pp == 2);
+  CHECK(options.group.layout.lanes == 16);
+}
+
+TEST_CASE("a file with a key that is no flag, or that is not there, is a usage error") {
+  tests::TempDir dir;
+  const std::string file = (dir.path() / "tessera.conf").string();
+  std::ofstream(file) << "model = \"x\"\nmodle = \"y\"\n";
+  CheckUsage({"--config", file.c_str()}, "modle");
+  CheckUsage({"--config", "/no/such/file"}, "/no/such/file");
+}
+
+}  // namespace
+}  // namespace tessera::server

@@ -1,0 +1,73 @@
+// Time per byte must not grow with the text.
+#include <catch2/catch.hpp>
+
+#include <chrono>
+#include <functional>
+#include <iostream>
+
+#include "server/text/stop_matcher.h"
+#include "server/text/tokenizer.h"
+#include "tests/support/fixtures.h"
+
+namespace tessera::server {
+namespace {
+
+constexpr size_t kSmall = 10'000;
+constexpr size_t kLarge = 10'000'000;
+
+// Nanoseconds per byte, the best of a few runs: other processes only ever add to it.
+double TimePerByte(const Tokenizer& tokenizer, const std::string& text) {
+  double best = 1e9;
+  double spent = 0;
+  for (int run = 0; run < 200 && (run < 3 || spent < 0.3); ++run) {
+    const auto start = std::chrono::steady_clock::now();
+    const auto ids = tokenizer.EncodeIds(text, {});
+    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+    INFO(ids.status());
+    REQUIRE(ids.ok());
+    spent += seconds.count();
+    best = std::min(best, seconds.count() * 1e9 / static_cast<double>(text.size()));
+  }
+  return best;
+}
+
+std::string Repeated(const std::string& part, size_t size) {
+  std::string text;
+  while (text.size() < size) text += part;
+  text.resize(size);
+  return text;
+}
+
+std::string Letters(size_t size) {
+  std::string text;
+  uint32_t state = 1;
+  for (size_t i = 0; i < size; ++i) {
+    state = state * 1664525 + 1013904223;
+    text += static_cast<char>('a' + (state >> 24) % 26);
+  }
+  return text;
+}
+
+TEST_CASE("time per byte from ten kilobytes to ten megabytes grows by less than a factor two") {
+  const std::string prose = "The quick brown fox jumps over 12 lazy dogs, doesn't it?\n";
+  for (const char* kind : {"gpt2", "llama3", "qwen2", "llama2", "gemma", "deepseek", "t5"}) {
+    const auto tokenizer = Tokenizer::Load(tests::Fixture(std::string("tokenizers/") + kind));
+    REQUIRE(tokenizer.ok());
+    const std::pair<const char*, std::function<std::string(size_t)>> shapes[] = {
+        {"prose", [&](size_t size) { return Repeated(prose, size); }},
+        {"spaces", [](size_t size) { return std::string(size, ' '); }},
+        {"one letter", [](size_t size) { return std::string(size, 'a'); }},
+        {"one word", Letters}};
+    for (const auto& [shape, make] : shapes) {
+      const double small = TimePerByte(**tokenizer, make(kSmall));
+      const double large = TimePerByte(**tokenizer, make(kLarge));
+      std::cout << kind << ", " << shape << ": " << small << " ns per byte at 10 KB, " << large
+                << " at 10 MB\n";
+      INFO(kind << ", " << shape << ": " << small << " against " << large);
+      CHECK(large < 2 * small);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace tessera::server
