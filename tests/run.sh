@@ -65,7 +65,7 @@ run_ctest() { # BUILD_FOLDER ARGS...
   log=$(mktemp)
   local status=0
   setarch -R ctest --test-dir "$folder" --output-on-failure -j "$jobs" "$@" >"$log" 2>&1 || status=$?
-  grep -vE '^ *Start +[0-9]+:|Test +#[0-9]+: .* Passed ' "$log" || true
+  grep -vE '^ *Start +[0-9]+:|Test +#[0-9]+: .* Passed ' "$log" | sed -E 's/ \.{3,}/ .../' || true
   count "$log"
   if [ $status -ne 0 ] && ! grep -qE '\*\*\*(Failed|Timeout|Exception|Not Run)' "$log"; then
     failed=$((failed + 1))  # ctest itself failed

@@ -97,7 +97,9 @@ absl::Status BpeModel::AddMerges(const std::vector<RankedRule>& rules) {
 }
 
 void BpeModel::FindJoints(const std::vector<RankedRule>& rules) {
-  cut_before_marker_ = !options_.raw_bytes && options_.continuing_subword_prefix.empty() &&
+  // A marker that is no token may vanish, and make neighbours of what stands around it.
+  cut_before_marker_ = tokens_.Find(kMarker).has_value() && !options_.raw_bytes &&
+                       options_.continuing_subword_prefix.empty() &&
                        options_.end_of_word_suffix.empty();
   for (const auto& [parts, rank] : rules) {
     const auto& [left, right] = parts;

@@ -203,12 +203,12 @@ std::unique_ptr<Normalizer> MakeNmt() {
   });
 }
 
-// BERT's removal of control characters, with all white space as ' '.
+// BERT's removal of control characters, with all white space as ' '. Unassigned ones stay.
 std::unique_ptr<Normalizer> MakeCleanText() {
   return MakePerChar([](char32_t c, size_t bytes, TextBuilder* builder) {
     if (c == '\t' || c == '\n' || c == '\r') {
       builder->Replace(' ');
-    } else if (c == 0 || c == 0xFFFD || In(kOthers, c)) {
+    } else if (c == 0 || c == 0xFFFD || In(kOthers & ~Bit(Category::kCn), c)) {
       builder->Remove(bytes);
     } else if (IsSpace(c)) {
       builder->Replace(' ');

@@ -80,7 +80,6 @@ absl::StatusOr<std::unique_ptr<PipelineTokenizer>> PipelineTokenizer::Create(Par
   const std::vector<AddedToken> added = std::move(parts.added);
   std::unique_ptr<PipelineTokenizer> tokenizer(new PipelineTokenizer(std::move(parts)));
   RETURN_IF_ERROR(tokenizer->AddTokens(added));
-  tokenizer->FillDecoder();
   return tokenizer;
 }
 
@@ -132,18 +131,19 @@ absl::Status PipelineTokenizer::AddTokens(const std::vector<AddedToken>& tokens)
     added_.Add(std::move(token));
   }
   added_.Build(normalized);
+  FillDecoder(normalized);
   return absl::OkStatus();
 }
 
-void PipelineTokenizer::FillDecoder() {
+void PipelineTokenizer::FillDecoder(const std::vector<std::string>& normalized) {
   const TokenTable& tokens = model_->tokens();
   for (uint32_t id = 0; id < tokens.size(); ++id) {
     const std::string* text = tokens.Text(id);
     if (text != nullptr) decoder_.Add(id, *text, added_.IsSpecial(*text));
   }
-  for (const AddedToken& token : added_.tokens()) {
-    const std::string& content = added_.ById(token.id)->content;
-    decoder_.Add(token.id, content, added_.IsSpecial(content));
+  // Tokens that are looked for in normalized text come back as that text, as in the library.
+  for (size_t i = 0; i < added_.tokens().size(); ++i) {
+    decoder_.Add(added_.tokens()[i].id, normalized[i], added_.IsSpecial(normalized[i]));
   }
 }
 

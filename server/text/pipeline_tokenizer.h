@@ -57,7 +57,7 @@ class PipelineTokenizer : public Tokenizer {
 
   explicit PipelineTokenizer(Parts parts);
   absl::Status AddTokens(const std::vector<AddedToken>& tokens);
-  void FillDecoder();
+  void FillDecoder(const std::vector<std::string>& normalized);
 
   std::unique_ptr<Normalizer> normalizer_;
   std::unique_ptr<PreTokenizer> splitter_;  // nullptr: a text is one word

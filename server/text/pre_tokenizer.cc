@@ -159,6 +159,26 @@ class FixedLength : public PreTokenizer {
   uint64_t length_;
 };
 
+// Runs of word characters, and runs of what is neither that nor white space.
+class WordRuns : public PreTokenizer {
+ public:
+  absl::Status Split(const TextView& in, bool, WordSink sink) const override {
+    enum class Class { kSpace, kWord, kOther };
+    size_t begin = 0;
+    Class run = Class::kSpace;
+    for (size_t pos = 0; pos < in.text.size();) {
+      const size_t at = pos;
+      const char32_t c = NextChar(in.text, &pos);
+      const Class here = IsWord(c) ? Class::kWord : IsSpace(c) ? Class::kSpace : Class::kOther;
+      if (here == run) continue;
+      if (run != Class::kSpace) RETURN_IF_ERROR(sink(in.Slice(begin, at)));
+      begin = at;
+      run = here;
+    }
+    return run == Class::kSpace ? absl::OkStatus() : sink(in.Slice(begin, in.text.size()));
+  }
+};
+
 class UnicodeScripts : public PreTokenizer {
  public:
   absl::Status Split(const TextView& in, bool, WordSink sink) const override {
@@ -212,8 +232,7 @@ class Reader {
     if (type == "FixedLength") return ReadFixedLength(spec);
     if (type == "CharDelimiterSplit") return ReadDelimiter(spec);
     if (type == "UnicodeScripts") return Add(std::make_unique<UnicodeScripts>());
-    if (type == "Whitespace")
-      return AddExpression(R"(\w+|[^\w\s]+)", SplitBehavior::kRemoved, true);
+    if (type == "Whitespace") return Add(std::make_unique<WordRuns>());
     if (type == "WhitespaceSplit") return Add(MakeCharSplit(IsSpace, SplitBehavior::kRemoved));
     if (type == "BertPreTokenizer") {
       RETURN_IF_ERROR(Add(MakeCharSplit(IsSpace, SplitBehavior::kRemoved)));

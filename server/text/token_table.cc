@@ -31,6 +31,7 @@ absl::Status TokenTable::Add(std::string_view token, uint32_t id) {
     texts_.resize(id + 1);
     present_.resize(id + 1);
   }
+  ++count_;
   texts_[id] = std::string(token);
   present_[id] = true;
   return absl::OkStatus();

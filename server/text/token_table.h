@@ -41,13 +41,14 @@ class TokenTable {
   }
   // One past the highest id.
   uint32_t size() const { return static_cast<uint32_t>(texts_.size()); }
-  // The number of different tokens.
-  size_t count() const { return ids_.size(); }
+  // The number of entries, equal tokens counted as often as they came.
+  size_t count() const { return count_; }
 
  private:
   absl::flat_hash_map<std::string, uint32_t> ids_;
   std::vector<std::string> texts_;
   std::vector<bool> present_;
+  size_t count_ = 0;
 };
 
 }  // namespace tessera::server

@@ -74,7 +74,7 @@ TEST_CASE("a configuration file and variables give flags that the command line l
   CHECK(Run({"--config", file}).code == 2);
 }
 
-TEST_CASE("--version and --help exit with 0; FLAGS.md is what --help says") {
+TEST_CASE("the flags --version and --help exit with 0; FLAGS.md is what --help says") {
   Ended version = Run({"--version"});
   CHECK(version.code == 0);
   CHECK(Has(version, "tessera-server 0."));

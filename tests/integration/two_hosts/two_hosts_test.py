@@ -111,7 +111,7 @@ class TwoHosts(unittest.TestCase):
              "--max-tokens", str(len(case["output_ids"])), "--json"],
             capture_output=True, text=True, timeout=HANG)
         self.assertEqual(answer.returncode, 0, answer.stderr)
-        self.assertEqual(json.loads(answer.stdout)["token_ids"], case["output_ids"])
+        self.assertEqual(json.loads(answer.stdout)["sequences"][0]["token_ids"], case["output_ids"])
 
     def test_a_worker_refuses_a_server_without_its_secret(self):
         workers = self.workers(self.secret("theirs", "the workers' secret"), (9110, 9111))

@@ -19,7 +19,7 @@ TEST_CASE("client/COMMANDS.md is what the commands say of themselves") {
   CHECK(manual.out == file);
 }
 
-TEST_CASE("--help of every command has an example") {
+TEST_CASE("the --help of every command has an example") {
   for (const char* command : {"serve", "complete", "chat", "status", "tokenize", "plan", "inspect",
                               "doctor", "completion"}) {
     CAPTURE(command);
@@ -30,7 +30,7 @@ TEST_CASE("--help of every command has an example") {
   }
 }
 
-TEST_CASE("--version names the version") {
+TEST_CASE("the flag --version names the version") {
   CliResult result = RunCli({"--version"});
   CHECK(result.code == 0);
   CHECK(result.out.find("tessera 0.1.0") == 0);
