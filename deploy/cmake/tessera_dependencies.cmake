@@ -4,6 +4,7 @@ find_package(absl REQUIRED)
 find_package(spdlog REQUIRED)
 find_package(nlohmann_json REQUIRED)
 find_package(OpenSSL REQUIRED)
+find_package(ZLIB REQUIRED)
 find_package(PkgConfig REQUIRED)
 if(TESSERA_GRPC)
   find_package(Protobuf REQUIRED)  # before gRPC: its config file asks for protobuf::libprotobuf

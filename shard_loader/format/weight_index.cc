@@ -10,19 +10,19 @@
 namespace tessera::shard_loader {
 namespace {
 
-constexpr std::string_view kSuffix = ".safetensors";
 constexpr size_t kMostNameBytes = 255;
 constexpr size_t kMostFiles = 4096;
 
-bool IsPlainWeightFile(std::string_view name) {
-  return name.size() > kSuffix.size() && name.size() <= kMostNameBytes && name[0] != '.' &&
-         name.substr(name.size() - kSuffix.size()) == kSuffix &&
+bool IsPlainWeightFile(std::string_view name, std::string_view suffix) {
+  return name.size() > suffix.size() && name.size() <= kMostNameBytes && name[0] != '.' &&
+         name.ends_with(suffix) &&
          name.find_first_of(std::string_view("/\\\0", 3)) == std::string_view::npos;
 }
 
 }  // namespace
 
-absl::StatusOr<WeightIndex> ParseWeightIndex(std::string_view index_json, const std::string& file) {
+absl::StatusOr<WeightIndex> ParseWeightIndex(std::string_view index_json, const std::string& file,
+                                             std::string_view suffix) {
   ASSIGN_OR_RETURN(
       const nlohmann::json document,
       ParseJsonObject(index_json, file, {.max_bytes = 64 << 20, .refuse_duplicates = true}));
@@ -40,10 +40,11 @@ absl::StatusOr<WeightIndex> ParseWeightIndex(std::string_view index_json, const 
                                               ", expected the name of a file"));
     }
     const auto& name = value.get_ref<const std::string&>();
-    if (!IsPlainWeightFile(name)) {
-      return absl::FailedPreconditionError(absl::StrCat(
-          "shard_loader: ", file, ": tensor '", Excerpt(tensor), "' is said to be in '",
-          Excerpt(name), "', which is no plain name of a .safetensors file beside the index"));
+    if (!IsPlainWeightFile(name, suffix)) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("shard_loader: ", file, ": tensor '", Excerpt(tensor),
+                       "' is said to be in '", Excerpt(name), "', which is no plain name of a ",
+                       std::string(suffix), " file beside the index"));
     }
     index.file_of.emplace(tensor, name);
     files.insert(name);

@@ -1,4 +1,4 @@
-// model.safetensors.index.json: which weight file holds which tensor.
+// model.safetensors.index.json and its like: which weight file holds which tensor.
 #ifndef TESSERA_SHARD_LOADER_FORMAT_WEIGHT_INDEX_H_
 #define TESSERA_SHARD_LOADER_FORMAT_WEIGHT_INDEX_H_
 
@@ -17,8 +17,9 @@ struct WeightIndex {
 };
 
 // DATA_LOSS: no such JSON. FAILED_PRECONDITION: a file name that leaves the folder: only plain
-// names ending in .safetensors are taken.
-absl::StatusOr<WeightIndex> ParseWeightIndex(std::string_view index_json, const std::string& file);
+// names ending in `suffix` are taken.
+absl::StatusOr<WeightIndex> ParseWeightIndex(std::string_view index_json, const std::string& file,
+                                             std::string_view suffix = ".safetensors");
 
 }  // namespace tessera::shard_loader
 

@@ -8,8 +8,8 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "shard_loader/format/safetensors.h"
 #include "shard_loader/io/file.h"
+#include "shard_loader/load/formats.h"
 #include "shard_loader/load/weight_files.h"
 #include "shard_loader/model/strict_json.h"
 #include "shard_loader/model/tensors.h"
@@ -54,6 +54,12 @@ absl::Status CheckFolder(const fs::path& folder) {
   return absl::NotFoundError(absl::StrCat("shard_loader: no folder '", Excerpt(name), "'"));
 }
 
+// What a type is handed out in.
+DType DTypeOf(StoredType type) {
+  if (type == StoredType::kF16) return DType::kF16;
+  return type == StoredType::kBF16 ? DType::kBF16 : DType::kF32;
+}
+
 }  // namespace
 
 uint64_t StoredTensor::bytes() const {
@@ -63,14 +69,17 @@ uint64_t StoredTensor::bytes() const {
 // Builds a Checkpoint step by step; the only one who writes its members.
 class CheckpointOpener {
  public:
-  explicit CheckpointOpener(const fs::path& folder) : checkpoint_(new Checkpoint) {
+  CheckpointOpener(const fs::path& folder, const CheckpointOptions& options)
+      : checkpoint_(new Checkpoint), options_(options) {
     checkpoint_->folder_ = folder;
   }
 
   absl::StatusOr<std::unique_ptr<Checkpoint>> Open() {
     RETURN_IF_ERROR(CheckFolder(checkpoint_->folder_));
-    RETURN_IF_ERROR(ReadConfigs());
-    ASSIGN_OR_RETURN(const WeightFiles files, ScanWeightFiles(checkpoint_->folder_));
+    ASSIGN_OR_RETURN(const WeightFiles files,
+                     ScanWeightFiles(checkpoint_->folder_, options_.format));
+    checkpoint_->format_ = files.format;
+    RETURN_IF_ERROR(ReadConfigs(files));
     RETURN_IF_ERROR(TakeTensors(files));
     RETURN_IF_ERROR(LookAtTheRest(files));
     Count();
@@ -78,20 +87,14 @@ class CheckpointOpener {
       checkpoint_->files_.push_back({file.name, file.size});
     }
     ASSIGN_OR_RETURN(checkpoint_->weights_version_,
-                     WeightsVersion(checkpoint_->folder_, files, config_));
+                     WeightsVersion(checkpoint_->folder_, files, files.config));
     return std::move(checkpoint_);
   }
 
  private:
-  absl::Status ReadConfigs() {
+  absl::Status ReadConfigs(const WeightFiles& files) {
     const fs::path& folder = checkpoint_->folder_;
-    absl::StatusOr<std::string> config = ReadSmallFile(folder / "config.json", kMostConfigBytes);
-    if (absl::IsNotFound(config.status())) {
-      return absl::NotFoundError(absl::StrCat("shard_loader: no config.json in ", folder.string(),
-                                              "; give the folder of a Hugging Face checkpoint"));
-    }
-    ASSIGN_OR_RETURN(config_, std::move(config));
-    ASSIGN_OR_RETURN(checkpoint_->model_, ParseConfig(config_));
+    ASSIGN_OR_RETURN(checkpoint_->model_, ParseConfig(files.config));
     absl::StatusOr<std::string> generation =
         ReadSmallFile(folder / "generation_config.json", kMostConfigBytes);
     if (generation.ok()) {
@@ -127,20 +130,32 @@ class CheckpointOpener {
 
   absl::Status Take(TensorId id, const WeightFiles& files, const FoundTensor& found,
                     const std::vector<int64_t>& shape) {
-    const SafetensorsTensor& tensor = found.tensor;
-    const std::string where = absl::StrCat("shard_loader: ", files.files[found.file].name,
-                                           ": tensor '", tensor.name, "'");
-    if (tensor.shape != shape) {
+    const int file = found.pieces.empty() ? 0 : found.pieces[0].file;
+    const std::string where =
+        absl::StrCat("shard_loader: ", files.files[file].name, ": tensor '", found.name, "'");
+    if (found.shape != shape) {
       return absl::FailedPreconditionError(
-          absl::StrCat(where, " has shape ", ShapeText(tensor.shape), ", config.json asks for ",
+          absl::StrCat(where, " has shape ", ShapeText(found.shape), ", config.json asks for ",
                        ShapeText(shape)));
     }
-    const std::optional<DType> dtype = WeightDType(tensor.dtype);
-    if (!dtype) {
-      return absl::UnimplementedError(
-          absl::StrCat(where, " is stored as ", tensor.dtype, "; supported are F32, F16 and BF16"));
+    if (!CoverExactly(found.pieces, shape[0], shape.size() > 1 ? shape[1] : 1)) {
+      return absl::FailedPreconditionError(
+          absl::StrCat(where, " is not whole: its parts leave holes, or overlap"));
     }
-    checkpoint_->tensors_.push_back({id, tensor.name, *dtype, shape, found.file, tensor.begin});
+    StoredTensor tensor{.id = id, .name = found.name, .shape = shape, .file = file};
+    tensor.stored = found.pieces[0].type;
+    tensor.offset = found.pieces[0].offset;
+    tensor.dtype = DTypeOf(tensor.stored);
+    for (const SourcePiece& piece : found.pieces) {
+      if (!IsWeightType(piece.type)) {
+        return absl::UnimplementedError(
+            absl::StrCat(where, " is stored as ", std::string(StoredTypeName(piece.type)),
+                         "; supported are f32, f16, bf16 and the blocks of GGUF"));
+      }
+      if (DTypeOf(piece.type) != tensor.dtype) tensor.dtype = DType::kF32;
+    }
+    tensor.pieces = found.pieces;
+    checkpoint_->tensors_.push_back(std::move(tensor));
     return absl::OkStatus();
   }
 
@@ -148,7 +163,9 @@ class CheckpointOpener {
   // off: leaving a bias out would give wrong answers silently.
   absl::Status LookAtTheRest(const WeightFiles& files) {
     std::set<std::string> used;
-    for (const StoredTensor& tensor : checkpoint_->tensors_) used.insert(tensor.name);
+    for (const StoredTensor& tensor : checkpoint_->tensors_) {
+      used.insert(checkpoint_->model_.ForeignName(tensor.id));
+    }
     std::set<std::string> known;
     for (const NamePattern& pattern : checkpoint_->model_.family->names()) {
       if (pattern.role == TensorRole::kHead) continue;
@@ -160,10 +177,10 @@ class CheckpointOpener {
       if (used.contains(name)) continue;
       if (known.contains(name)) {
         return absl::FailedPreconditionError(
-            absl::StrCat("shard_loader: ", files.files[found.file].name, ": tensor '", name,
+            absl::StrCat("shard_loader: ", checkpoint_->folder_.string(), ": tensor '", found.name,
                          "' is there, but config.json describes a model without it"));
       }
-      checkpoint_->ignored_.push_back(name);
+      checkpoint_->ignored_.push_back(found.name);
     }
     return absl::OkStatus();
   }
@@ -180,11 +197,12 @@ class CheckpointOpener {
   }
 
   std::unique_ptr<Checkpoint> checkpoint_;
-  std::string config_;
+  const CheckpointOptions& options_;
 };
 
-absl::StatusOr<std::unique_ptr<Checkpoint>> Checkpoint::Open(const fs::path& folder) {
-  return CheckpointOpener(folder).Open();
+absl::StatusOr<std::unique_ptr<Checkpoint>> Checkpoint::Open(const fs::path& folder,
+                                                             const CheckpointOptions& options) {
+  return CheckpointOpener(folder, options).Open();
 }
 
 const StoredTensor* Checkpoint::Find(TensorId id) const {

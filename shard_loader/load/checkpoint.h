@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "shard_loader/format/stored_type.h"
+#include "shard_loader/load/source_piece.h"
 #include "shard_loader/model/decoder_spec.h"
 #include "shard_loader/model/dtype.h"
 #include "shard_loader/model/families.h"
@@ -21,28 +23,37 @@ struct CheckpointFile {
   uint64_t size = 0;
 };
 
-// A weight of the model and where its bytes lie: row-major, little-endian.
+// A weight of the model and where its numbers lie.
 struct StoredTensor {
   TensorId id;
-  std::string name;  // in the checkpoint
-  DType dtype = DType::kF32;
+  std::string name;           // in the checkpoint
+  DType dtype = DType::kF32;  // that it is handed out in; blocks and mixtures become f32
   std::vector<int64_t> shape;
-  int file = 0;         // index into files()
-  uint64_t offset = 0;  // of the first byte in the file
-  uint64_t bytes() const;
+  int file = 0;         // index into files(); of the first piece
+  uint64_t offset = 0;  // of its first byte in the file
+  StoredType stored = StoredType::kF32;
+  std::vector<SourcePiece> pieces;  // together each of its elements once
+  uint64_t bytes() const;           // in `dtype`
+};
+
+struct CheckpointOptions {
+  std::string format;  // one of CheckpointFormats(); empty: what the folder holds
 };
 
 // Immutable, thread-safe. Holds no open files.
 class Checkpoint {
  public:
-  // Reads config.json, generation_config.json and the headers of the weight files in `folder`
-  // (Hugging Face safetensors, single or by index), and checks that every weight of the spec is
-  // there in its shape. NOT_FOUND: no such folder or no config.json in it; a hub name gets a hint.
-  // FAILED_PRECONDITION: weights and configuration disagree. DATA_LOSS: truncated or corrupt.
-  // UNIMPLEMENTED: architecture, dtype or format not supported.
-  static absl::StatusOr<std::unique_ptr<Checkpoint>> Open(const std::filesystem::path& folder);
+  // Reads config.json, generation_config.json and the headers of the weight files in `folder`, of
+  // any format of formats.h, and checks that every weight of the spec is there in its shape.
+  // NOT_FOUND: no such folder or no config.json in it; a hub name gets a hint. FAILED_PRECONDITION:
+  // weights and configuration disagree. DATA_LOSS: truncated or corrupt. UNIMPLEMENTED:
+  // architecture, dtype or format not supported.
+  static absl::StatusOr<std::unique_ptr<Checkpoint>> Open(const std::filesystem::path& folder,
+                                                          const CheckpointOptions& options = {});
 
   const std::filesystem::path& folder() const { return folder_; }
+  // "safetensors", as formats.h names it.
+  const std::string& format() const { return format_; }
   const Model& model() const { return model_; }
   const DecoderSpec& spec() const { return model_.spec; }
   const GenerationDefaults& generation() const { return generation_; }
@@ -72,6 +83,7 @@ class Checkpoint {
   Checkpoint() = default;
 
   std::filesystem::path folder_;
+  std::string format_;
   Model model_;
   GenerationDefaults generation_;
   std::vector<int64_t> stop_token_ids_;

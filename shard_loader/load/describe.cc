@@ -144,13 +144,14 @@ json InspectJson(const Checkpoint& checkpoint) {
     tensors.push_back({{"name", tensor->name},
                        {"ours", TensorName(id)},
                        {"dtype", DTypeName(tensor->dtype)},
+                       {"stored", std::string(StoredTypeName(tensor->stored))},
                        {"shape", tensor->shape},
                        {"file", checkpoint.files()[tensor->file].name},
                        {"offset", tensor->offset},
                        {"bytes", tensor->bytes()}});
   }
   return {{"folder", checkpoint.folder().string()},
-          {"format", "safetensors"},
+          {"format", checkpoint.format()},
           {"family", spec.family},
           {"architecture", spec.architecture},
           {"spec", SpecJson(spec)},

@@ -9,7 +9,9 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "shard_loader/format/safetensors.h"
+#include "shard_loader/format/stored_type.h"
+#include "shard_loader/format/tensor_index.h"
+#include "shard_loader/load/source_piece.h"
 
 namespace tessera::shard_loader {
 
@@ -17,23 +19,33 @@ struct WeightFile {
   std::string name;  // inside the folder
   uint64_t size = 0;
   uint64_t data_begin = 0;  // first byte behind the header
-  std::string header;       // its JSON
+  std::string header;       // its text, or what stands for it: equal only for equal headers
 };
 
 struct FoundTensor {
-  int file = 0;  // index into WeightFiles::files
-  SafetensorsTensor tensor;
+  std::string name;  // in the files; differs from the key where the format has names of its own
+  StoredType type = StoredType::kF32;
+  std::vector<int64_t> shape;
+  std::vector<SourcePiece> pieces;  // none where there are more than two dimensions
 };
 
+// What the headers of a checkpoint say, whatever its format: a config.json and tensors with the
+// names and shapes that Hugging Face gives to the same weights.
 struct WeightFiles {
+  std::string format;  // as for --format
+  std::string config;  // the text of config.json, or one made from what the format says itself
   std::vector<WeightFile> files;
-  std::map<std::string, FoundTensor> tensors;  // by name
+  std::map<std::string, FoundTensor> tensors;  // by Hugging Face's name
 };
 
-// model.safetensors, or else the files of model.safetensors.index.json. Reads headers only.
-// NOT_FOUND: no weights. UNIMPLEMENTED: weights of another format. DATA_LOSS: a file of the index
-// is missing or corrupt. FAILED_PRECONDITION: the index and the headers disagree.
-absl::StatusOr<WeightFiles> ScanWeightFiles(const std::filesystem::path& folder);
+// A tensor of one file as it is.
+FoundTensor WholeTensor(int file, IndexedTensor tensor);
+
+// Stands for a header that is no text of its own: one line for each tensor.
+std::string IndexText(const TensorIndex& index);
+
+// The text of config.json. NOT_FOUND where there is none.
+absl::StatusOr<std::string> ReadConfigJson(const std::filesystem::path& folder);
 
 // A hash of `config`, of all headers, of the file sizes and of sixteen short stretches of every
 // file's data, as 32 hexadecimal digits.

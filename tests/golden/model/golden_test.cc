@@ -65,8 +65,9 @@ void CheckPromptLogprobs(const json& sequence, const std::vector<Token>& tokens,
   }
 }
 
-void CheckCheckpoint(const std::string& name) {
-  const std::filesystem::path folder = Fixture("checkpoints/" + name);
+// `name` is a folder of the fixtures.
+void CheckFolder(const std::string& name) {
+  const std::filesystem::path folder = Fixture(name);
   const json golden = ReadJson(folder / "golden.json");
   const double tolerance = golden["tolerance"]["logprobs_atol"];
   Group group(folder, {});
@@ -86,6 +87,18 @@ void CheckCheckpoint(const std::string& name) {
     if (golden["sequence"]["prompt"] == prompt["name"]) {
       CheckPromptLogprobs(golden["sequence"], answers[i].prompt_tokens, tolerance);
     }
+  }
+}
+
+void CheckCheckpoint(const std::string& name) { CheckFolder("checkpoints/" + name); }
+
+TEST_CASE("checkpoints of other formats give the reference's tokens and logprobs") {
+  for (const char* name :
+       {"pytorch_bin", "pytorch_bin_legacy", "pytorch_bin_sharded", "pytorch_bin_views",
+        "gguf_llama_f32", "gguf_llama_f16", "gguf_llama_q8_0", "gguf_llama_q4_0", "meta_llama_mp2",
+        "meta_llama3_mp2", "megatron_llama_tp2", "megatron_core_llama_gqa_tp2", "deepspeed",
+        "deepspeed_zero3", "flax_llama", "numpy_npz"}) {
+    CheckFolder(std::string("formats/") + name);
   }
 }
 

@@ -108,7 +108,7 @@ TEST_CASE("a folder without config.json or without weights is not found") {
   CHECK(status.code() == absl::StatusCode::kNotFound);
   CHECK_THAT(Message(status), Contains("neither model.safetensors nor"));
   std::ofstream(folder.path() / "pytorch_model.bin") << "x";
-  CHECK(Checkpoint::Open(folder.path()).status().code() == absl::StatusCode::kUnimplemented);
+  CHECK(Checkpoint::Open(folder.path()).status().code() == absl::StatusCode::kDataLoss);
   CHECK(Checkpoint::Open(folder.path() / "config.json").status().code() ==
         absl::StatusCode::kFailedPrecondition);
 }

@@ -1,0 +1,58 @@
+#include "shard_loader/load/formats.h"
+
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "shard_loader/model/strict_json.h"
+#include "shard_loader/status_macros.h"
+
+namespace tessera::shard_loader {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string Names() {
+  std::string names;
+  for (const CheckpointFormat* format : CheckpointFormats()) {
+    absl::StrAppend(&names, names.empty() ? "" : ", ", format->name);
+  }
+  return names;
+}
+
+absl::StatusOr<const CheckpointFormat*> Find(const fs::path& folder, const std::string& name) {
+  for (const CheckpointFormat* format : CheckpointFormats()) {
+    if (name.empty() ? format->is_here(folder) : name == format->name) return format;
+  }
+  if (!name.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat("shard_loader: --format '", Excerpt(name),
+                                                   "' is not known; supported are ", Names()));
+  }
+  std::error_code error;
+  if (!fs::exists(folder / "config.json", error)) {
+    return absl::NotFoundError(absl::StrCat("shard_loader: no config.json in ", folder.string(),
+                                            " and no weights; supported are ", Names()));
+  }
+  return absl::NotFoundError(
+      absl::StrCat("shard_loader: no weights in ", folder.string(),
+                   ": neither model.safetensors nor files of another format (", Names(),
+                   "); the download is incomplete: download it again"));
+}
+
+}  // namespace
+
+const std::vector<const CheckpointFormat*>& CheckpointFormats() {
+  static const auto& formats = *new std::vector<const CheckpointFormat*>{
+      &SafetensorsFormat(), &GgufFormat(),  &MetaFormat(), &MegatronFormat(),
+      &DeepSpeedFormat(),   &TorchFormat(), &FlaxFormat(), &NpzFormat()};
+  return formats;
+}
+
+absl::StatusOr<WeightFiles> ScanWeightFiles(const fs::path& folder, const std::string& format) {
+  ASSIGN_OR_RETURN(const CheckpointFormat* const known, Find(folder, format));
+  ASSIGN_OR_RETURN(WeightFiles files, known->scan(folder));
+  files.format = known->name;
+  return files;
+}
+
+}  // namespace tessera::shard_loader

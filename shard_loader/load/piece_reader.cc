@@ -1,0 +1,176 @@
+#include "shard_loader/load/piece_reader.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "shard_loader/format/byte_source.h"
+#include "shard_loader/format/ggml_blocks.h"
+#include "shard_loader/format/inflate.h"
+#include "shard_loader/status_macros.h"
+
+namespace tessera::shard_loader {
+namespace {
+
+constexpr uint64_t kPartBytes = 8 << 20;  // read at a time
+constexpr size_t kMostOpenFiles = 64;
+
+bool SameFormat(StoredType stored, DType dtype) {
+  return (stored == StoredType::kF32 && dtype == DType::kF32) ||
+         (stored == StoredType::kF16 && dtype == DType::kF16) ||
+         (stored == StoredType::kBF16 && dtype == DType::kBF16);
+}
+
+// A number of 16 or 32 bits as float32, exactly.
+float Widen(StoredType type, const std::byte* bytes) {
+  if (type == StoredType::kF32) {
+    float value = 0;
+    std::memcpy(&value, bytes, sizeof(value));
+    return value;
+  }
+  uint16_t bits = 0;
+  std::memcpy(&bits, bytes, sizeof(bits));
+  if (type == StoredType::kF16) return HalfToFloat(bits);
+  const uint32_t wide = static_cast<uint32_t>(bits) << 16;
+  float value = 0;
+  std::memcpy(&value, &wide, sizeof(value));
+  return value;
+}
+
+// Where element (row, column) of the weight goes.
+std::byte* Place(const PieceTarget& target, int64_t row, int64_t column) {
+  const int64_t element =
+      (row - target.rows.begin) * target.columns.size() + column - target.columns.begin;
+  return target.bytes.data() + element * DTypeSize(target.dtype);
+}
+
+}  // namespace
+
+PieceReader::PieceReader(const Checkpoint& checkpoint, Progress progress)
+    : checkpoint_(checkpoint), progress_(std::move(progress)) {}
+
+absl::StatusOr<File*> PieceReader::Open(int index) {
+  const auto found = files_.find(index);
+  if (found != files_.end()) return &found->second;
+  const CheckpointFile& info = checkpoint_.files()[index];
+  ASSIGN_OR_RETURN(File file, File::Open(checkpoint_.folder() / info.name));
+  if (file.size() != info.size) {
+    return absl::DataLossError(absl::StrCat("shard_loader: ", info.name, ": has ", file.size(),
+                                            " bytes, had ", info.size,
+                                            " when the checkpoint was opened; it changed "
+                                            "meanwhile"));
+  }
+  if (files_.size() == kMostOpenFiles) files_.clear();
+  return &files_.emplace(index, std::move(file)).first->second;
+}
+
+absl::Status PieceReader::ReadFile(int index, uint64_t offset, absl::Span<std::byte> bytes) {
+  ASSIGN_OR_RETURN(File* const file, Open(index));
+  while (!bytes.empty()) {
+    RETURN_IF_ERROR(progress_(bytes_read_));
+    const absl::Span<std::byte> part = bytes.subspan(0, kPartBytes);
+    const uint64_t before = file->bytes_read();
+    RETURN_IF_ERROR(file->ReadAt(offset, part));
+    bytes_read_ += file->bytes_read() - before;
+    offset += part.size();
+    bytes.remove_prefix(part.size());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status PieceReader::Inflate(const SourcePiece& part) {
+  std::vector<std::byte> record(part.record.bytes);
+  RETURN_IF_ERROR(ReadFile(part.file, part.record.offset, absl::MakeSpan(record)));
+  inflated_.resize(part.inflated_bytes);
+  return InflateRaw(record, absl::MakeSpan(inflated_), checkpoint_.files()[part.file].name);
+}
+
+absl::Status PieceReader::Fetch(const SourcePiece& part, uint64_t offset,
+                                absl::Span<std::byte> bytes) {
+  if (part.codec == Codec::kNone) return ReadFile(part.file, offset, bytes);
+  if (!Within(offset, bytes.size(), inflated_.size())) {
+    return absl::DataLossError(absl::StrCat("shard_loader: ", checkpoint_.files()[part.file].name,
+                                            ": a compressed record is too short"));
+  }
+  std::memcpy(bytes.data(), inflated_.data() + offset, bytes.size());
+  return absl::OkStatus();
+}
+
+absl::Status PieceReader::Read(const SourcePiece& piece, const PieceTarget& target) {
+  const PieceReads reads = ReadsOf(piece, target.rows, target.columns);
+  if (reads.count == 0) return absl::OkStatus();
+  if (reads.part.codec != Codec::kNone) RETURN_IF_ERROR(Inflate(reads.part));
+  const bool as_it_is = !reads.by_column && SameFormat(piece.type, target.dtype) &&
+                        reads.part.column_stride == DTypeSize(target.dtype);
+  const bool as_a_vector = reads.by_column && target.columns.size() == 1 &&
+                           SameFormat(piece.type, target.dtype) &&
+                           reads.part.row_stride == DTypeSize(target.dtype);
+  return as_it_is || as_a_vector ? ReadDirect(reads, target) : ReadScattered(reads, target);
+}
+
+// Reads straight into the target, neighbouring reads as one where both sides have no gaps.
+absl::Status PieceReader::ReadDirect(const PieceReads& reads, const PieceTarget& target) {
+  const SourcePiece& part = reads.part;
+  const bool whole_rows = part.columns.size() == target.columns.size();
+  std::byte* const front = Place(target, part.rows.begin, part.columns.begin);
+  if (reads.count == 1 || (whole_rows && reads.stride == reads.bytes)) {
+    return Fetch(part, part.offset, {front, reads.count * reads.bytes});
+  }
+  const int64_t pitch = target.columns.size() * DTypeSize(target.dtype);
+  for (uint64_t i = 0; i < reads.count; ++i) {
+    const absl::Span<std::byte> row(front + static_cast<int64_t>(i) * pitch, reads.bytes);
+    RETURN_IF_ERROR(Fetch(part, part.offset + i * reads.stride, row));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status PieceReader::ReadScattered(const PieceReads& reads, const PieceTarget& target) {
+  const bool gapless = reads.stride == reads.bytes;
+  const uint64_t batch =
+      gapless ? std::clamp<uint64_t>(kPartBytes / reads.bytes, 1, reads.count) : 1;
+  for (uint64_t first = 0; first < reads.count; first += batch) {
+    const uint64_t count = std::min(batch, reads.count - first);
+    buffer_.resize(count * reads.bytes);
+    RETURN_IF_ERROR(
+        Fetch(reads.part, reads.part.offset + first * reads.stride, absl::MakeSpan(buffer_)));
+    Scatter(reads, first, count, target);
+  }
+  return absl::OkStatus();
+}
+
+// Puts the elements of `count` reads, from number `first` on, into the target.
+void PieceReader::Scatter(const PieceReads& reads, uint64_t first, uint64_t count,
+                          const PieceTarget& target) {
+  const SourcePiece& part = reads.part;
+  const StoredBlock block = BlockOf(part.type);
+  const bool same = SameFormat(part.type, target.dtype);
+  const int64_t inner = reads.by_column ? part.rows.size() : part.columns.size();
+  const int64_t inner_stride = reads.by_column ? part.row_stride : part.column_stride;
+  for (uint64_t i = 0; i < count; ++i) {
+    const std::byte* bytes = buffer_.data() + i * reads.bytes;
+    const auto outer = static_cast<int64_t>(first + i);
+    if (block.elements > 1) {
+      values_.resize(reads.bytes / block.bytes * block.elements);
+      DecodeBlocks(part.type, {bytes, reads.bytes}, absl::MakeSpan(values_));
+      std::memcpy(Place(target, part.rows.begin + outer, part.columns.begin),
+                  values_.data() + reads.skipped, inner * sizeof(float));
+      continue;
+    }
+    for (int64_t j = 0; j < inner; ++j) {
+      const int64_t row = part.rows.begin + (reads.by_column ? j : outer);
+      const int64_t column = part.columns.begin + (reads.by_column ? outer : j);
+      std::byte* const place = Place(target, row, column);
+      const std::byte* const from = bytes + j * inner_stride;
+      if (same) {
+        std::memcpy(place, from, DTypeSize(target.dtype));
+      } else {
+        const float value = Widen(part.type, from);
+        std::memcpy(place, &value, sizeof(value));
+      }
+    }
+  }
+}
+
+}  // namespace tessera::shard_loader
