@@ -3,18 +3,8 @@
 #define TESSERA_SHARD_LOADER_LOAD_SUPPORT_H_
 
 #include <string>
-#include <vector>
 
 namespace tessera::shard_loader {
-
-// A checkpoint format that Checkpoint::Open reads.
-struct Format {
-  const char* name;
-  const char* files;   // in the folder
-  const char* dtypes;  // of weights
-};
-
-const std::vector<Format>& Formats();
 
 // Markdown; shard_loader/SUPPORT.md holds exactly this.
 std::string SupportMarkdown();
