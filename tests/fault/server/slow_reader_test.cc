@@ -25,7 +25,7 @@ TEST_CASE("a stream that nobody reads is paused within a bound, and goes on when
   Server server({"--model", DemoModel().string(), "--max-logprobs", "2048"});
   Api api(server.target());
   Api slow(server.target());
-  constexpr uint32_t kTokens = 1000;  // of some 40 KB each
+  constexpr uint32_t kTokens = 600;  // of some 40 KB each
   v1::GenerateRequest request = Greedy({0, 581}, kTokens);
   request.mutable_stop()->set_ignore_eos(true);
   request.mutable_output()->set_logprobs(2000);
