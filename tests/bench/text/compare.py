@@ -64,7 +64,7 @@ def measure(tokenizer_folder, files):
         return min(times)
 
     for path in files:
-        text = pathlib.Path(path).read_text(newline="")
+        text = pathlib.Path(path).read_bytes().decode()
         size = len(text.encode()) / 1e6
         ids = tokenizer.encode(text).ids
         print(json.dumps({
@@ -90,7 +90,7 @@ def main():
         files = []
         for name, text in texts().items():
             files.append(os.path.join(temporary, name + ".txt"))
-            pathlib.Path(files[-1]).write_text(text, newline="")
+            pathlib.Path(files[-1]).write_bytes(text.encode())
         for folder in folders:
             ours = lines([program, folder, *files])
             theirs = lines([python, __file__, "--measure", folder, *files])
