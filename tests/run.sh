@@ -92,8 +92,11 @@ if [ $full = 1 ]; then run_ctest build/release; else run_ctest build/release -LE
 
 headline "address and undefined-behaviour sanitizers"
 build asan tests-asan
-ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1 \
-  run_ctest build/asan -L '^(unit|conformance|integration)$' -LE '^(full|house|slow)$'
+asan_options=detect_stack_use_after_return=1:strict_string_checks=1
+ASAN_OPTIONS=$asan_options run_ctest build/asan -L '^(unit|conformance)$' -LE '^(full|house|slow)$'
+# Open MPI leaves memory behind in modules that it unloads: leaks are looked for in the other kinds.
+ASAN_OPTIONS=$asan_options:detect_leaks=0 \
+  run_ctest build/asan -L '^integration$' -LE '^(full|house|slow)$'
 
 headline "thread sanitizer"
 build tsan tests-threads
