@@ -244,7 +244,7 @@ absl::Status SumOnce(Communicator& comm, const LaneTree& tree, const std::vector
   for (const auto& root : roots) own.push_back(root);
   std::vector<float> out(count, -1.0f);
   RETURN_IF_ERROR(worker::LaneSum(comm, tree, share, own, absl::MakeSpan(out), workspace));
-  if (std::memcmp(out.data(), expected.data(), count * sizeof(float)) != 0) {
+  if (count > 0 && std::memcmp(out.data(), expected.data(), count * sizeof(float)) != 0) {
     return Wrong(absl::StrCat("the sum of ", count, " columns over ", comm.size(),
                               " ranks has other bits than the tree"));
   }
