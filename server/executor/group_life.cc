@@ -176,7 +176,9 @@ absl::Status GroupLife::Connect(const GroupPlan& plan) {
   command.mutable_connect()->set_comm(plan.comm);
   command.mutable_connect()->set_timeout_ms(
       static_cast<uint32_t>(absl::ToInt64Milliseconds(timeout)));
-  command.mutable_connect()->set_interface(options_.collective_interface);
+  // Collectives carry no proof of who speaks: those of local ranks stay on this host.
+  bool loopback = group_.local && options_.collective_interface.empty();
+  command.mutable_connect()->set_interface(loopback ? "lo" : options_.collective_interface);
   SendToAll(std::move(command));
   return Gather(Reply::kConnected, absl::InfiniteDuration()).status();
 }

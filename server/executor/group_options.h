@@ -34,7 +34,8 @@ struct GroupOptions {
   // addresses are taken in ascending order. Empty: local ones.
   std::vector<std::string> workers;
   std::string secret;                // shared with remote workers
-  std::string collective_interface;  // of gloo; empty: the one of the host's name
+  std::string collective_interface;  // of gloo; empty: the one of the host's name, or loopback for
+                                     // local ranks
 
   uint32_t max_model_len = 0;  // tokens of a sequence; 0: what the model was made for
   uint32_t max_num_seqs = 64;

@@ -35,6 +35,14 @@ TEST_CASE("two pipeline stages give the golden tokens") {
   CheckGolden(DemoGroup(1, 2, dir.path()), 2);
 }
 
+TEST_CASE("two local workers over gloo give the golden tokens") {
+  NeedComm("gloo");
+  TempDir dir;
+  server::GroupOptions options = DemoGroup(2, 1, dir.path());
+  options.comm = "gloo";
+  CheckGolden(options, 1);
+}
+
 TEST_CASE("two ranks under mpirun give the golden tokens") {
   NeedComm("mpi");
   TempDir dir;
