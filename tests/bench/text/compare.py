@@ -58,9 +58,9 @@ def measure(tokenizer_folder, files):
     def best(work):
         times = []
         while len(times) < 3 or (sum(times) < 1 and len(times) < 1000):
-            start = time.perf_counter()
+            start = time.process_time()
             work()
-            times.append(time.perf_counter() - start)
+            times.append(time.process_time() - start)
         return min(times)
 
     for path in files:

@@ -8,7 +8,10 @@
 namespace tessera::tests {
 namespace {
 
-nlohmann::json Golden() { return ReadJson(DemoModel().parent_path() / "golden.json"); }
+const nlohmann::json& Golden() {
+  static const nlohmann::json golden = ReadJson(DemoModel().parent_path() / "golden.json");
+  return golden;
+}
 
 Server TwoRanks() {
   return Server({"--model", DemoModel().string(), "--tp", "2", "--dtype", "f32"});
