@@ -57,6 +57,14 @@ const char* ActivationText(Activation activation) {
       return "gelu";
     case Activation::kGeluTanh:
       return "gelu_tanh";
+    case Activation::kQuickGelu:
+      return "quick_gelu";
+    case Activation::kRelu:
+      return "relu";
+    case Activation::kRelu2:
+      return "relu2";
+    case Activation::kClampedSwiglu:
+      return "clamped_swiglu";
   }
   return "?";
 }

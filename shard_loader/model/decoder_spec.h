@@ -10,9 +10,18 @@
 namespace tessera::shard_loader {
 
 enum class Activation {
-  kSilu,      // x * sigmoid(x)
-  kGelu,      // x * Phi(x), by erf
-  kGeluTanh,  // the tanh form of GELU
+  kSilu,           // x * sigmoid(x)
+  kGelu,           // x * Phi(x), by erf
+  kGeluTanh,       // the tanh form of GELU
+  kQuickGelu,      // x * sigmoid(1.702 x)
+  kRelu,           // max(x, 0)
+  kRelu2,          // max(x, 0)^2
+  kClampedSwiglu,  // gated only: with g and u clamped, g * sigmoid(1.702 g) * (u + 1)
+};
+
+enum class NormKind {
+  kRms,    // x / sqrt(mean(x^2) + epsilon)
+  kLayer,  // (x - mean(x)) / sqrt(variance(x) + epsilon)
 };
 
 // Rotary position embedding over a whole head, in halves: element i pairs with i + head_size/2

@@ -38,22 +38,23 @@ class Backend {
   // output[i] = row ids[i] of the packed `table`: a copy. ids: [count], each below table.rows.
   virtual void EmbedRows(const PackedMatrix& table, const int64_t* ids, int64_t count,
                          float* output) = 0;
-  // output = weight * (input / sqrt(mean(input^2) + epsilon)), row by row.
-  virtual void RmsNorm(const NormArgs& args) = 0;
+  // output = weight * (input normed as NormKind says) + bias, row by row.
+  virtual void Norm(const NormArgs& args) = 0;
+  // output[r] = the sum of the squares of row r. input: [num_rows, size].
+  virtual void SquareSums(const float* input, int64_t num_rows, int64_t size, float* output) = 0;
   // output[root][r][n] = sum over the root's columns of input[r][k] * weights[n][k], plus bias[n].
   virtual void Product(const ProductArgs& args) = 0;
-  // Rotates the halves of every head by the row's angles, then writes keys and values, narrowed to
+  // Rotates the pairs of every head by the row's angles, then writes keys and values, narrowed to
   // the cache's dtype, at the rows' positions.
   virtual void RopeAndStore(const RowTable& rows, const RopeArgs& args, const KvLayer& cache) = 0;
   // Softmax attention over the keys in the cache, in tiles of 256 positions from 0, each reduced
   // alone and merged in ascending order. Keys that a row does not see are not touched.
   virtual void Attend(const RowTable& rows, const AttentionArgs& args, const KvLayer& cache) = 0;
-  // gate = activation(gate) * up, element by element. gate, up: [size].
-  virtual void GatedActivation(shard_loader::Activation activation, int64_t size, const float* up,
-                               float* gate) = 0;
-  // residual += sum + bias (or sum alone), row by row. bias: [size], or null.
-  virtual void AddToResidual(const float* sum, const float* bias, int64_t num_rows, int64_t size,
-                             float* residual) = 0;
+  virtual void Activate(const ActivationArgs& args) = 0;
+  virtual void AddToResidual(const ResidualArgs& args) = 0;
+  virtual void AddWeightedRows(const WeightedRowsArgs& args) = 0;
+  // data = scale * data; above 0, `cap` then makes it cap * tanh(data / cap). data: [size].
+  virtual void ScaleAndCap(float scale, float cap, int64_t size, float* data) = 0;
   // exp(input - maximum of its block), and the blocks' maxima and sums.
   virtual void SoftmaxBlocks(const SoftmaxBlocksArgs& args) = 0;
 };

@@ -47,7 +47,8 @@ struct KvLayer {
   std::byte* data = nullptr;
   shard_loader::DType dtype = shard_loader::DType::kF32;
   int64_t num_kv_heads = 0;
-  int64_t head_size = 0;
+  int64_t head_size = 0;   // of queries and keys
+  int64_t value_size = 0;  // of values and outputs
 };
 
 // The rows of a step: row r is the token at positions[r] of the sequence whose blocks are
@@ -59,12 +60,15 @@ struct RowTable {
 };
 
 struct RopeArgs {
-  const float* cosines = nullptr;  // [num_rows, head_size / 2]
+  const float* cosines = nullptr;  // [num_rows, rotary_size / 2]
   const float* sines = nullptr;    // likewise
+  int64_t rotary_begin = 0;        // the elements of a head that are rotated; others stay
+  int64_t rotary_size = 0;         // 0: none, and no angles
+  bool interleaved = false;        // element 2i pairs with 2i + 1; else i with i + rotary_size / 2
   float* query = nullptr;          // [num_rows, num_heads, head_size]: rotated in place
   int64_t num_heads = 0;
   float* key = nullptr;          // [num_rows, kv_heads, head_size]: rotated in place, then stored
-  const float* value = nullptr;  // [num_rows, kv_heads, head_size]: stored
+  const float* value = nullptr;  // [num_rows, kv_heads, value_size]: stored
 };
 
 struct AttentionArgs {
@@ -73,16 +77,55 @@ struct AttentionArgs {
   const int32_t* kv_head_of = nullptr;  // [num_heads]: index into the layer's KV heads
   float scale = 1.0f;                   // of the scores
   int64_t window = 0;                   // 0: every position up to the row's own
-  float* output = nullptr;              // [num_rows, num_heads, head_size]
+  float* output = nullptr;              // [num_rows, num_heads, value_size]
+  float soft_cap = 0;                   // above 0: a scaled score s becomes cap * tanh(s / cap)
+  const float* slopes = nullptr;  // [num_heads], or null: slope * (key - row position) is added
+  const float* sinks = nullptr;   // [num_heads], or null: a score that joins the sum of weights
 };
 
 struct NormArgs {
   const float* input = nullptr;  // [num_rows, size]
   int64_t num_rows = 0;
   int64_t size = 0;
-  const float* weight = nullptr;  // [size]
+  const float* weight = nullptr;  // [weight_rows, size], or null: ones
   float epsilon = 0;
   float* output = nullptr;  // [num_rows, size]; may be the input
+  shard_loader::NormKind kind = shard_loader::NormKind::kRms;
+  const float* bias = nullptr;  // [weight_rows, size], or null
+  int64_t weight_rows = 1;      // row r has the weights r % weight_rows
+  // kRms over more than the row: [num_rows / weight_rows] sums of squares, each over `sum_size`
+  // elements. Null: the row's own.
+  const float* squares = nullptr;
+  int64_t sum_size = 0;
+};
+
+struct ActivationArgs {
+  shard_loader::Activation activation = shard_loader::Activation::kSilu;
+  int64_t size = 0;
+  const float* up = nullptr;  // [size], or null: not gated
+  float* gate = nullptr;      // [size]: activation(gate) * up, or activation(gate)
+  float limit = 0;            // kClampedSwiglu: of gate from above, of up from both sides
+};
+
+// residual += scale * (sum + bias), row by row.
+struct ResidualArgs {
+  const float* sum = nullptr;   // [num_rows, size]
+  const float* bias = nullptr;  // [size], or null
+  int64_t num_rows = 0;
+  int64_t size = 0;
+  float scale = 1.0f;
+  float* residual = nullptr;  // [num_rows, size]
+};
+
+// output[rows[i]] += weights[i] * input[i] for every i, as one fma for each element.
+struct WeightedRowsArgs {
+  const float* input = nullptr;  // [count, size], or [size] where input_stride is 0
+  int64_t input_stride = 0;
+  int64_t count = 0;
+  int64_t size = 0;
+  const int32_t* rows = nullptr;   // [count], all different
+  const float* weights = nullptr;  // [count]
+  float* output = nullptr;         // [rows, size]
 };
 
 // Softmax in blocks of ids: each block is reduced alone, against its own maximum.

@@ -135,9 +135,9 @@ void Decoder::QueryKeyValue(const LayerWeights& weights, int64_t num_rows,
                  backend);
   if (weights.query_norm == nullptr) return;
   const int64_t size = spec_.attention.head_size;
-  backend.RmsNorm(
+  backend.Norm(
       {query, num_rows * plan_.heads.size(), size, weights.query_norm, spec_.norm_epsilon, query});
-  backend.RmsNorm(
+  backend.Norm(
       {key, num_rows * plan_.kv_heads.size(), size, weights.key_norm, spec_.norm_epsilon, key});
 }
 
@@ -147,14 +147,15 @@ absl::Status Decoder::Attention(int64_t layer, const Batch& batch,
   Workspace& workspace = *state.workspace;
   const shard_loader::WorkspaceLayout& layout = workspace.layout();
   const int64_t num_rows = batch.rows.num_rows;
-  state.backend->RmsNorm({workspace.At(layout.residual), num_rows, spec_.hidden_size,
-                          weights.attention_norm, spec_.norm_epsilon, workspace.At(layout.normed)});
+  state.backend->Norm({workspace.At(layout.residual), num_rows, spec_.hidden_size,
+                       weights.attention_norm, spec_.norm_epsilon, workspace.At(layout.normed)});
   QueryKeyValue(weights, num_rows, state);
 
   const KvLayer cache = state.cache->layer(layer);
   RopeArgs rope;
   rope.cosines = workspace.At(layout.angles);
   rope.sines = rope.cosines + num_rows * (spec_.attention.head_size / 2);
+  rope.rotary_size = spec_.attention.head_size;
   rope.query = workspace.At(layout.query);
   rope.num_heads = plan_.heads.size();
   rope.key = workspace.At(layout.key);
@@ -179,13 +180,13 @@ absl::Status Decoder::Mlp(int64_t layer, int64_t num_rows, const ForwardState& s
   const shard_loader::WorkspaceLayout& layout = workspace.layout();
   Backend& backend = *state.backend;
   float* normed = workspace.At(layout.normed);
-  backend.RmsNorm({workspace.At(layout.residual), num_rows, spec_.hidden_size, weights.mlp_norm,
-                   spec_.norm_epsilon, normed});
+  backend.Norm({workspace.At(layout.residual), num_rows, spec_.hidden_size, weights.mlp_norm,
+                spec_.norm_epsilon, normed});
   float* gate = workspace.At(layout.gate);
   float* up = workspace.At(layout.up);
   ColumnParallel(normed, num_rows, weights.gate, weights.gate_bias, gate, backend);
   ColumnParallel(normed, num_rows, weights.up, weights.up_bias, up, backend);
-  backend.GatedActivation(spec_.mlp.activation, num_rows * plan_.mlp_columns.size(), up, gate);
+  backend.Activate({spec_.mlp.activation, num_rows * plan_.mlp_columns.size(), up, gate});
   return AddRowParallel(gate, num_rows, {weights.down, weights.down_bias, mlp_sum_}, state);
 }
 
@@ -217,8 +218,8 @@ absl::Status Decoder::AddRowParallel(const float* input, int64_t num_rows,
                             absl::MakeSpan(total, count), workspace.lane_sum()));
     sum = total;
   }
-  state.backend->AddToResidual(sum, product.bias, num_rows, spec_.hidden_size,
-                               workspace.At(layout.residual));
+  state.backend->AddToResidual(
+      {sum, product.bias, num_rows, spec_.hidden_size, 1.0f, workspace.At(layout.residual)});
   return absl::OkStatus();
 }
 
@@ -232,8 +233,7 @@ absl::Status Decoder::Logits(absl::Span<const int32_t> rows, const ForwardState&
   for (int64_t i = 0; i < num_rows; ++i) {
     std::memcpy(input + i * hidden, residual + rows[i] * hidden, hidden * sizeof(float));
   }
-  state.backend->RmsNorm(
-      {input, num_rows, hidden, weights_->final_norm(), spec_.norm_epsilon, input});
+  state.backend->Norm({input, num_rows, hidden, weights_->final_norm(), spec_.norm_epsilon, input});
   const bool whole = plan_.layout.tp == 1;
   float* output = workspace.At(whole ? layout.logits : layout.shard_logits);
   ColumnParallel(input, num_rows, weights_->head(), nullptr, output, *state.backend);

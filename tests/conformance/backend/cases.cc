@@ -40,24 +40,52 @@ void Append(const Floats& from, Floats* to) { to->insert(to->end(), from.begin()
 Floats RunNorm(worker::Backend& backend, int64_t rows, int64_t size, uint64_t seed) {
   const Floats input = RandomFloats(seed, rows * size);
   const Floats weight = RandomFloats(seed + 1, size);
+  Floats all;
+  for (auto kind : {shard_loader::NormKind::kRms, shard_loader::NormKind::kLayer}) {
+    Floats output(rows * size);
+    worker::NormArgs args = {input.data(), rows, size, weight.data(), 1e-5f, output.data(), kind};
+    backend.Norm(args);
+    Append(output, &all);
+    args.bias = weight.data();
+    args.weight = nullptr;
+    backend.Norm(args);
+    Append(output, &all);
+  }
+  Floats squares(rows);
+  backend.SquareSums(input.data(), rows, size, squares.data());
+  Append(squares, &all);
+  // Every row has a sum and weights of its own, as the heads of one token.
   Floats output(rows * size);
-  backend.RmsNorm({input.data(), rows, size, weight.data(), 1e-5f, output.data()});
-  return output;
+  worker::NormArgs args = {input.data(), rows, size, input.data(), 1e-5f, output.data()};
+  args.weight_rows = rows;
+  args.squares = squares.data();
+  args.sum_size = 3 * size;
+  backend.Norm(args);
+  Append(output, &all);
+  return all;
 }
 
 Floats RunElementwise(worker::Backend& backend, int64_t size, uint64_t seed) {
   Floats all;
   const Floats up = RandomFloats(seed, size);
-  for (auto activation : {shard_loader::Activation::kSilu, shard_loader::Activation::kGelu,
-                          shard_loader::Activation::kGeluTanh}) {
-    Floats gate = RandomFloats(seed + 1, size, 30.0f);
-    backend.GatedActivation(activation, size, up.data(), gate.data());
-    Append(gate, &all);
+  for (auto activation : kActivations) {
+    for (const float* gated : {up.data(), static_cast<const float*>(nullptr)}) {
+      Floats gate = RandomFloats(seed + 1, size, 30.0f);
+      backend.Activate({activation, size, gated, gate.data(), 7.0f});
+      Append(gate, &all);
+    }
   }
   Floats residual = RandomFloats(seed + 2, 3 * size);
   const Floats sum = RandomFloats(seed + 3, 3 * size);
-  backend.AddToResidual(sum.data(), up.data(), 3, size, residual.data());
-  backend.AddToResidual(sum.data(), nullptr, 3, size, residual.data());
+  backend.AddToResidual({sum.data(), up.data(), 3, size, 1.0f, residual.data()});
+  backend.AddToResidual({sum.data(), nullptr, 3, size, 0.22f, residual.data()});
+  const int32_t rows[] = {2, 0};
+  const float weights[] = {0.3f, -1.7f};
+  backend.AddWeightedRows({sum.data(), size, 2, size, rows, weights, residual.data()});
+  backend.AddWeightedRows({up.data(), 0, 2, size, rows, weights, residual.data()});
+  Append(residual, &all);
+  backend.ScaleAndCap(1.3f, 0.0f, size, residual.data());
+  backend.ScaleAndCap(0.7f, 5.0f, size, residual.data());
   Append(residual, &all);
   return all;
 }
@@ -129,7 +157,7 @@ Floats RunProduct(worker::Backend& backend, const ProductCase& test, uint64_t se
 
 AttentionInputs::AttentionInputs(const AttentionCase& test_case, uint64_t seed) : test(test_case) {
   const int64_t rows = static_cast<int64_t>(test.positions.size());
-  const shard_loader::KvBlockShape shape = {test.head_size, (test.head_size + 15) / 16 * 16};
+  const shard_loader::KvBlockShape shape = {test.head_size, (test.values() + 15) / 16 * 16};
   uint32_t next_block = 0;
   for (int32_t position : test.positions) {
     std::vector<uint32_t> table;
@@ -148,15 +176,17 @@ AttentionInputs::AttentionInputs(const AttentionCase& test_case, uint64_t seed) 
   }
   query = RandomFloats(seed + 1, rows * test.num_heads * test.head_size);
   key = RandomFloats(seed + 2, rows * test.num_kv_heads * test.head_size);
-  value = RandomFloats(seed + 3, rows * test.num_kv_heads * test.head_size);
-  for (float angle : RandomFloats(seed + 4, rows * test.head_size / 2)) {
+  value = RandomFloats(seed + 3, rows * test.num_kv_heads * test.values());
+  slopes = RandomFloats(seed + 5, test.num_heads, 0.1f);
+  sinks = RandomFloats(seed + 6, test.num_heads);
+  for (float angle : RandomFloats(seed + 4, rows * test.rotary() / 2)) {
     cosines.push_back(std::cos(angle));
     sines.push_back(std::sin(angle));
   }
 }
 
 worker::KvLayer AttentionInputs::layer() {
-  return {cache.data(), test.kv_dtype, test.num_kv_heads, test.head_size};
+  return {cache.data(), test.kv_dtype, test.num_kv_heads, test.head_size, test.values()};
 }
 
 Floats AttentionInputs::RotateAndStore(worker::Backend& backend) {
@@ -165,6 +195,9 @@ Floats AttentionInputs::RotateAndStore(worker::Backend& backend) {
   worker::RopeArgs args;
   args.cosines = cosines.data();
   args.sines = sines.data();
+  args.rotary_begin = test.rotary_begin;
+  args.rotary_size = test.rotary();
+  args.interleaved = test.interleaved;
   args.query = query.data();
   args.num_heads = test.num_heads;
   args.key = key.data();
@@ -177,7 +210,7 @@ Floats AttentionInputs::RotateAndStore(worker::Backend& backend) {
 
 Floats AttentionInputs::Attend(worker::Backend& backend, int64_t first_row, int64_t num_rows) {
   const int64_t width = test.num_heads * test.head_size;
-  Floats output(num_rows * width);
+  Floats output(num_rows * test.num_heads * test.values());
   worker::AttentionArgs args;
   args.query = query.data() + first_row * width;
   args.num_heads = test.num_heads;
@@ -185,6 +218,9 @@ Floats AttentionInputs::Attend(worker::Backend& backend, int64_t first_row, int6
   args.scale = 1.0f / std::sqrt(static_cast<float>(test.head_size));
   args.window = test.window;
   args.output = output.data();
+  args.soft_cap = test.soft_cap;
+  if (test.biased) args.slopes = slopes.data();
+  if (test.sinks) args.sinks = sinks.data();
   backend.Attend({num_rows, test.positions.data() + first_row, block_tables.data() + first_row},
                  args, layer());
   return output;
@@ -215,6 +251,13 @@ Floats RunEverything(worker::Backend& backend, uint64_t seed) {
   attention.head_size = pick({4, 8, 32, 64, 80, 128});
   attention.window = pick({0, 0, 1, 40, 300});
   attention.kv_dtype = dtypes[random.Below(3)];
+  attention.value_size = pick({0, 0, 4, 24, 64});
+  attention.rotary_size = pick({0, 4, 2});
+  if (attention.rotary_size > 0) attention.rotary_begin = pick({0, attention.head_size - 4});
+  attention.interleaved = random.Below(2) == 1;
+  attention.soft_cap = random.Below(2) == 1 ? 3.0f : 0.0f;
+  attention.biased = random.Below(2) == 1;
+  attention.sinks = random.Below(2) == 1;
   AttentionInputs inputs(attention, random.Next());
   Append(inputs.RotateAndStore(backend), &all);
   Append(inputs.Attend(backend, 0, static_cast<int64_t>(attention.positions.size())), &all);

@@ -12,6 +12,13 @@ namespace tessera::tests {
 
 using Floats = std::vector<float>;
 
+inline constexpr shard_loader::Activation kActivations[] = {
+    shard_loader::Activation::kSilu,          shard_loader::Activation::kGelu,
+    shard_loader::Activation::kGeluTanh,      shard_loader::Activation::kQuickGelu,
+    shard_loader::Activation::kRelu,          shard_loader::Activation::kRelu2,
+    shard_loader::Activation::kClampedSwiglu,
+};
+
 // Roughly normal, within [-4, 4].
 Floats RandomFloats(uint64_t seed, int64_t count, float scale = 1.0f);
 
@@ -45,6 +52,16 @@ struct AttentionCase {
   int64_t head_size;
   int64_t window;
   shard_loader::DType kv_dtype;
+  int64_t value_size = 0;   // 0: the head size
+  int64_t rotary_size = 0;  // 0: the head size
+  int64_t rotary_begin = 0;
+  bool interleaved = false;
+  float soft_cap = 0;
+  bool biased = false;  // by slopes
+  bool sinks = false;
+
+  int64_t values() const { return value_size > 0 ? value_size : head_size; }
+  int64_t rotary() const { return rotary_size > 0 ? rotary_size : head_size; }
 };
 
 struct AttentionInputs {
@@ -58,7 +75,7 @@ struct AttentionInputs {
   std::vector<std::vector<uint32_t>> blocks;
   std::vector<const uint32_t*> block_tables;
   std::vector<int32_t> kv_head_of;
-  Floats query, key, value, cosines, sines;
+  Floats query, key, value, cosines, sines, slopes, sinks;
   worker::KvLayer layer();
 };
 

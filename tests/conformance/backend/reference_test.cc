@@ -92,12 +92,20 @@ TEST_CASE("norms are those of the reference, to some ulps") {
       INFO("size " << size);
       const Floats input = RandomFloats(size, 3 * size);
       const Floats weight = RandomFloats(size + 1, size);
-      Floats found(3 * size), expected(3 * size);
-      backend.RmsNorm({input.data(), 3, size, weight.data(), 1e-6f, found.data()});
-      reference.RmsNorm({input.data(), 3, size, weight.data(), 1e-6f, expected.data()});
-      // The sum of squares has no cancellation: its relative error is that of 16 short sums.
-      const double bound = (size / 16 + 12) * kEpsilon * Largest(expected);
-      CHECK(Distance(found, expected) <= bound);
+      const Floats bias = RandomFloats(size + 2, size);
+      for (auto kind : {shard_loader::NormKind::kRms, shard_loader::NormKind::kLayer}) {
+        if (kind == shard_loader::NormKind::kLayer && size == 1) continue;  // 0 / sqrt(epsilon)
+        Floats found(3 * size), expected(3 * size);
+        worker::NormArgs args = {input.data(), 3, size, weight.data(), 1e-6f, found.data(), kind};
+        args.bias = bias.data();
+        backend.Norm(args);
+        args.output = expected.data();
+        reference.Norm(args);
+        // The sum of squares has no cancellation: its relative error is that of 16 short sums; a
+        // mean of numbers up to 4 is off by as many half ulps of 4.
+        const double bound = 2 * (size / 16 + 12) * kEpsilon * (Largest(expected) + 16);
+        CHECK(Distance(found, expected) <= bound);
+      }
     }
   });
 }
@@ -106,18 +114,24 @@ TEST_CASE("activations are those of the reference over the whole range") {
   Floats inputs;
   for (double x = -120; x <= 120; x += 0.037) inputs.push_back(static_cast<float>(x));
   for (float x : {0.0f, -0.0f, 1e-30f, -1e-30f, 1e30f, -1e30f}) inputs.push_back(x);
-  const Floats up(inputs.size(), 1.0f);
+  const Floats ones(inputs.size(), 1.0f);
   const int64_t size = static_cast<int64_t>(inputs.size());
   ForEverySet([&](worker::Backend& backend, worker::Backend& reference) {
-    for (auto activation : {shard_loader::Activation::kSilu, shard_loader::Activation::kGelu,
-                            shard_loader::Activation::kGeluTanh}) {
+    for (auto activation : kActivations) {
+      // relu^2 of 1e30 is infinite: not compared here.
       Floats found = inputs, expected = inputs;
-      backend.GatedActivation(activation, size, up.data(), found.data());
-      reference.GatedActivation(activation, size, up.data(), expected.data());
+      if (activation == shard_loader::Activation::kRelu2) found[found.size() - 2] = 0;
+      expected = found;
+      const bool clamped = activation == shard_loader::Activation::kClampedSwiglu;
+      const float* up = clamped ? ones.data() : nullptr;
+      backend.Activate({activation, size, up, found.data(), 7.0f});
+      reference.Activate({activation, size, up, expected.data(), 7.0f});
       for (size_t i = 0; i < inputs.size(); ++i) {
         INFO("x = " << inputs[i]);
         // tanh and erf are exact to 2^-22 absolute, and are multiplied by x.
-        const double bound = 0x1p-22 * std::abs(double{inputs[i]}) + 1e-37;
+        double bound = 0x1p-22 * std::abs(double{inputs[i]}) + 1e-37;
+        if (activation == shard_loader::Activation::kRelu2) bound *= std::abs(inputs[i]);
+        if (clamped) bound *= 2;
         CHECK(std::abs(double{found[i]} - expected[i]) <= bound);
       }
     }
@@ -129,10 +143,9 @@ TEST_CASE("NaN goes through activations and softmax blocks, and infinity is no n
   const float infinity = std::numeric_limits<float>::infinity();
   ForEverySet([&](worker::Backend& backend, worker::Backend&) {
     const Floats up(3, 1.0f);
-    for (auto activation : {shard_loader::Activation::kSilu, shard_loader::Activation::kGelu,
-                            shard_loader::Activation::kGeluTanh}) {
+    for (auto activation : kActivations) {
       Floats gate = {1.0f, nan, 2.0f};
-      backend.GatedActivation(activation, 3, up.data(), gate.data());
+      backend.Activate({activation, 3, up.data(), gate.data(), 7.0f});
       CHECK(std::isnan(gate[1]));
       CHECK_FALSE(std::isnan(gate[0]));
     }
@@ -211,6 +224,37 @@ TEST_CASE("attention is that of the reference at every length, window and cache 
   }
   CheckAttention({lengths, 2, 2, 128, 300, DType::kF32});
   CheckAttention({lengths, 2, 1, 80, 1, DType::kF32});
+}
+
+TEST_CASE("caps, slopes, sinks, partial and interleaved rotations are those of the reference") {
+  const std::vector<int32_t> lengths = {0, 15, 16, 255, 256, 300, 600};
+  AttentionCase test = {lengths, 4, 2, 32, 0, DType::kF32};
+  test.rotary_size = 8;
+  test.interleaved = true;
+  test.soft_cap = 5;
+  CheckAttention(test);
+  test.rotary_begin = 24;
+  test.value_size = 20;
+  test.soft_cap = 0;
+  test.biased = true;
+  CheckAttention(test);
+  test.interleaved = false;
+  test.sinks = true;
+  test.window = 40;
+  CheckAttention(test);
+}
+
+TEST_CASE("a sink takes its share of the weights, also one that is above every score") {
+  ForEverySet([&](worker::Backend& backend, worker::Backend&) {
+    AttentionCase test = {{300}, 1, 1, 16, 0, DType::kF32};
+    AttentionInputs inputs(test, 3);
+    const Floats without = inputs.Attend(backend, 0, 1);
+    inputs.test.sinks = true;
+    inputs.sinks = {-200.0f};
+    CHECK(Distance(without, inputs.Attend(backend, 0, 1)) <= 4 * kEpsilon);
+    inputs.sinks = {500.0f};
+    for (float x : inputs.Attend(backend, 0, 1)) CHECK(x == 0.0f);
+  });
 }
 
 TEST_CASE("attention never touches what a row does not see") {

@@ -90,14 +90,14 @@ std::vector<float> RunRowOperations(Backend& backend, Bytes& bytes) {
   std::vector<float> all(2 * size);
   const auto input = bytes.Floats(2 * size);
   const auto weight = bytes.Floats(size);
-  backend.RmsNorm({input.data(), 2, size, weight.data(), 1e-5f, all.data()});
+  backend.Norm({input.data(), 2, size, weight.data(), 1e-5f, all.data()});
   for (auto activation : {Activation::kSilu, Activation::kGelu, Activation::kGeluTanh}) {
     std::vector<float> gate = bytes.Floats(size);
-    backend.GatedActivation(activation, size, weight.data(), gate.data());
+    backend.Activate({activation, size, weight.data(), gate.data(), 2.0f});
     Append(gate, &all);
   }
   std::vector<float> residual = input;
-  backend.AddToResidual(all.data(), weight.data(), 2, size, residual.data());
+  backend.AddToResidual({all.data(), weight.data(), 2, size, 0.5f, residual.data()});
   Append(residual, &all);
   std::vector<float> softmax(2 * ((size + 31) / 32) + size);
   float* sums = softmax.data() + (size + 31) / 32;
@@ -122,13 +122,21 @@ std::vector<float> RunAttention(Backend& backend, Bytes& bytes) {
   const auto cosines = bytes.Floats(head_size / 2), sines = bytes.Floats(head_size / 2);
   const uint32_t* table = blocks.data();
   const tessera::worker::RowTable rows = {1, &position, &table};
-  const tessera::worker::KvLayer layer = {cache.data(), dtype, 1, head_size};
-  backend.RopeAndStore(
-      rows, {cosines.data(), sines.data(), query.data(), heads, key.data(), value.data()}, layer);
+  const tessera::worker::KvLayer layer = {cache.data(), dtype, 1, head_size, head_size};
+  const bool interleaved = bytes.Below(2) == 1;
+  backend.RopeAndStore(rows,
+                       {cosines.data(), sines.data(), 0, head_size, interleaved, query.data(),
+                        heads, key.data(), value.data()},
+                       layer);
   const std::vector<int32_t> kv_head_of(heads, 0);
   std::vector<float> output(heads * head_size);
-  backend.Attend(rows, {query.data(), heads, kv_head_of.data(), 0.25f, window, output.data()},
-                 layer);
+  const float soft_cap = bytes.Below(2) == 1 ? 3.0f : 0.0f;
+  const auto slopes = bytes.Floats(heads), sinks = bytes.Floats(heads);
+  backend.Attend(
+      rows,
+      {query.data(), heads, kv_head_of.data(), 0.25f, window, output.data(), soft_cap,
+       bytes.Below(2) == 1 ? slopes.data() : nullptr, bytes.Below(2) == 1 ? sinks.data() : nullptr},
+      layer);
   Append(query, &output);
   return output;
 }

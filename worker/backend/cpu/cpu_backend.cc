@@ -35,9 +35,13 @@ class CpuBackend : public Backend {
     });
   }
 
-  void RmsNorm(const NormArgs& args) override {
-    Split(args.num_rows, args.size, kElementGrain,
-          [&](Slice rows) { kernels_.rms_norm(args, rows); });
+  void Norm(const NormArgs& args) override {
+    Split(args.num_rows, args.size, kElementGrain, [&](Slice rows) { kernels_.norm(args, rows); });
+  }
+
+  void SquareSums(const float* input, int64_t num_rows, int64_t size, float* output) override {
+    Split(num_rows, size, kElementGrain,
+          [&](Slice rows) { kernels_.square_sums(input, size, rows, output); });
   }
 
   void Product(const ProductArgs& args) override {
@@ -58,7 +62,8 @@ class CpuBackend : public Backend {
   }
 
   void RopeAndStore(const RowTable& rows, const RopeArgs& args, const KvLayer& cache) override {
-    const int64_t elements = (args.num_heads + 2 * cache.num_kv_heads) * cache.head_size;
+    const int64_t elements = args.num_heads * cache.head_size +
+                             cache.num_kv_heads * (cache.head_size + cache.value_size);
     Split(rows.num_rows, elements, kElementGrain, [&](Slice part) {
       for (int64_t row = part.begin; row < part.end; ++row) {
         kernels_.rope_and_store(rows, args, cache, row);
@@ -73,21 +78,23 @@ class CpuBackend : public Backend {
     });
   }
 
-  void GatedActivation(shard_loader::Activation activation, int64_t size, const float* up,
-                       float* gate) override {
-    Split(CeilDiv(size, kTileRows), kTileRows, kElementGrain, [&](Slice part) {
-      const Slice elements = {part.begin * kTileRows, std::min(part.end * kTileRows, size)};
-      kernels_.gated_activation(activation, elements, up, gate);
-    });
+  void Activate(const ActivationArgs& args) override {
+    SplitElements(args.size, [&](Slice elements) { kernels_.activate(args, elements); });
   }
 
-  void AddToResidual(const float* sum, const float* bias, int64_t num_rows, int64_t size,
-                     float* residual) override {
-    Split(num_rows, size, kElementGrain, [&](Slice rows) {
-      for (int64_t row = rows.begin; row < rows.end; ++row) {
-        kernels_.add_to_residual(sum + row * size, bias, size, residual + row * size);
-      }
-    });
+  void AddToResidual(const ResidualArgs& args) override {
+    Split(args.num_rows, args.size, kElementGrain,
+          [&](Slice rows) { kernels_.add_to_residual(args, rows); });
+  }
+
+  void AddWeightedRows(const WeightedRowsArgs& args) override {
+    Split(args.count, args.size, kElementGrain,
+          [&](Slice parts) { kernels_.add_weighted_rows(args, parts); });
+  }
+
+  void ScaleAndCap(float scale, float cap, int64_t size, float* data) override {
+    SplitElements(size,
+                  [&](Slice elements) { kernels_.scale_and_cap(scale, cap, elements, data); });
   }
 
   void SoftmaxBlocks(const SoftmaxBlocksArgs& args) override {
@@ -97,6 +104,14 @@ class CpuBackend : public Backend {
   }
 
  private:
+  // body(Slice) over [0, size) in whole vectors.
+  template <typename Body>
+  void SplitElements(int64_t size, const Body& body) {
+    Split(CeilDiv(size, kTileRows), kTileRows, kElementGrain, [&](Slice part) {
+      body(Slice{part.begin * kTileRows, std::min(part.end * kTileRows, size)});
+    });
+  }
+
   // body(Slice) over [0, count) in parts of at least `grain` of work, `cost` each.
   template <typename Body>
   void Split(int64_t count, int64_t cost, int64_t grain, const Body& body) {

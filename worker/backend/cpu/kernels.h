@@ -20,14 +20,16 @@ struct Slice {
 struct CpuKernels {
   const char* name;
   void (*product)(const ProductArgs& args, Slice rows, Slice tiles);
-  void (*rms_norm)(const NormArgs& args, Slice rows);
+  void (*norm)(const NormArgs& args, Slice rows);
+  void (*square_sums)(const float* input, int64_t size, Slice rows, float* output);
   void (*rope_and_store)(const RowTable& rows, const RopeArgs& args, const KvLayer& cache,
                          int64_t row);
   void (*attend)(const RowTable& rows, const AttentionArgs& args, const KvLayer& cache, int64_t row,
                  int64_t head);
-  void (*gated_activation)(shard_loader::Activation activation, Slice elements, const float* up,
-                           float* gate);
-  void (*add_to_residual)(const float* sum, const float* bias, int64_t size, float* residual);
+  void (*activate)(const ActivationArgs& args, Slice elements);
+  void (*add_to_residual)(const ResidualArgs& args, Slice rows);
+  void (*add_weighted_rows)(const WeightedRowsArgs& args, Slice parts);
+  void (*scale_and_cap)(float scale, float cap, Slice elements, float* data);
   void (*softmax_block)(const SoftmaxBlocksArgs& args, int64_t block);
 };
 

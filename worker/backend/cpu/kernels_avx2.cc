@@ -20,11 +20,13 @@ using shard_loader::kKvBlockTokens;
 
 #include "worker/backend/cpu/attention.inc"
 #include "worker/backend/cpu/elementwise.inc"
+#include "worker/backend/cpu/norm.inc"
 #include "worker/backend/cpu/product.inc"
 
 }  // namespace
 
-const CpuKernels kAvx2Kernels = {"avx2",  &Product,         &RmsNorm,       &RopeAndStore,
-                                 &Attend, &GatedActivation, &AddToResidual, &SoftmaxBlock};
+const CpuKernels kAvx2Kernels = {"avx2",           &Product,     &Norm,        &SquareSums,
+                                 &RopeAndStore,    &Attend,      &Activate,    &AddToResidual,
+                                 &AddWeightedRows, &ScaleAndCap, &SoftmaxBlock};
 
 }  // namespace tessera::worker

@@ -18,11 +18,13 @@ using shard_loader::kKvBlockTokens;
 
 #include "worker/backend/cpu/attention.inc"
 #include "worker/backend/cpu/elementwise.inc"
+#include "worker/backend/cpu/norm.inc"
 #include "worker/backend/cpu/product.inc"
 
 }  // namespace
 
-const CpuKernels kGenericKernels = {"generic", &Product,         &RmsNorm,       &RopeAndStore,
-                                    &Attend,   &GatedActivation, &AddToResidual, &SoftmaxBlock};
+const CpuKernels kGenericKernels = {"generic",        &Product,     &Norm,        &SquareSums,
+                                    &RopeAndStore,    &Attend,      &Activate,    &AddToResidual,
+                                    &AddWeightedRows, &ScaleAndCap, &SoftmaxBlock};
 
 }  // namespace tessera::worker

@@ -24,7 +24,7 @@ float Weight(const PackedMatrix& matrix, int64_t row, int64_t column) {
 struct CacheIndex {
   CacheIndex(const KvLayer& cache, const uint32_t* blocks) : cache(cache), blocks(blocks) {
     shape.head_size = cache.head_size;
-    shape.value_stride = (cache.head_size + 15) / 16 * 16;
+    shape.value_stride = (cache.value_size + 15) / 16 * 16;
   }
   int64_t Head(int64_t position, int64_t head) const {
     const int64_t block = blocks[position / kKvBlockTokens];
@@ -41,16 +41,20 @@ struct CacheIndex {
   KvBlockShape shape;
 };
 
-void Rotate(const float* cosines, const float* sines, int64_t size, float* head) {
-  for (int64_t i = 0; i < size / 2; ++i) {
-    const double first = head[i];
-    const double second = head[i + size / 2];
-    head[i] = static_cast<float>(first * cosines[i] - second * sines[i]);
-    head[i + size / 2] = static_cast<float>(second * cosines[i] + first * sines[i]);
+void Rotate(const RopeArgs& args, int64_t row, float* head) {
+  const int64_t half = args.rotary_size / 2;
+  for (int64_t i = 0; i < half; ++i) {
+    const double cosine = args.cosines[row * half + i];
+    const double sine = args.sines[row * half + i];
+    float& first = head[args.rotary_begin + (args.interleaved ? 2 * i : i)];
+    float& second = head[args.rotary_begin + (args.interleaved ? 2 * i + 1 : i + half)];
+    const double turned = first * cosine - second * sine;
+    second = static_cast<float>(second * cosine + first * sine);
+    first = static_cast<float>(turned);
   }
 }
 
-double Activate(shard_loader::Activation activation, double x) {
+double Activated(shard_loader::Activation activation, double x) {
   switch (activation) {
     case shard_loader::Activation::kSilu:
       return x / (1 + std::exp(-x));
@@ -58,9 +62,18 @@ double Activate(shard_loader::Activation activation, double x) {
       return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0)));
     case shard_loader::Activation::kGeluTanh:
       return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+    case shard_loader::Activation::kQuickGelu:
+    case shard_loader::Activation::kClampedSwiglu:
+      return x / (1 + std::exp(-double{1.702f} * x));
+    case shard_loader::Activation::kRelu:
+      return x < 0 ? 0 : x;
+    case shard_loader::Activation::kRelu2:
+      return x < 0 ? 0 : x * x;
   }
   return x;
 }
+
+double Capped(double x, double cap) { return cap > 0 ? cap * std::tanh(x / cap) : x; }
 
 class ReferenceBackend : public Backend {
  public:
@@ -73,15 +86,17 @@ class ReferenceBackend : public Backend {
     }
   }
 
-  void RmsNorm(const NormArgs& args) override {
-    for (int64_t row = 0; row < args.num_rows; ++row) {
-      const float* input = args.input + row * args.size;
+  void Norm(const NormArgs& args) override {
+    for (int64_t row = 0; row < args.num_rows; ++row) NormRow(args, row);
+  }
+
+  void SquareSums(const float* input, int64_t num_rows, int64_t size, float* output) override {
+    for (int64_t row = 0; row < num_rows; ++row) {
       double squares = 0;
-      for (int64_t i = 0; i < args.size; ++i) squares += double{input[i]} * input[i];
-      const double scale = 1 / std::sqrt(squares / args.size + args.epsilon);
-      for (int64_t i = 0; i < args.size; ++i) {
-        args.output[row * args.size + i] = static_cast<float>(args.weight[i] * (input[i] * scale));
+      for (int64_t i = 0; i < size; ++i) {
+        squares += double{input[row * size + i]} * input[row * size + i];
       }
+      output[row] = static_cast<float>(squares);
     }
   }
 
@@ -94,20 +109,21 @@ class ReferenceBackend : public Backend {
   void RopeAndStore(const RowTable& rows, const RopeArgs& args, const KvLayer& cache) override {
     const int64_t size = cache.head_size;
     for (int64_t row = 0; row < rows.num_rows; ++row) {
-      const float* cosines = args.cosines + row * (size / 2);
-      const float* sines = args.sines + row * (size / 2);
       for (int64_t head = 0; head < args.num_heads; ++head) {
-        Rotate(cosines, sines, size, args.query + (row * args.num_heads + head) * size);
+        Rotate(args, row, args.query + (row * args.num_heads + head) * size);
       }
       const CacheIndex index(cache, rows.block_tables[row]);
       const int64_t position = rows.positions[row];
       for (int64_t head = 0; head < cache.num_kv_heads; ++head) {
-        const int64_t first = (row * cache.num_kv_heads + head) * size;
-        Rotate(cosines, sines, size, args.key + first);
+        const int64_t kv_row = row * cache.num_kv_heads + head;
+        float* key = args.key + kv_row * size;
+        Rotate(args, row, key);
         for (int64_t i = 0; i < size; ++i) {
-          StoreElement(args.key[first + i], cache.data, index.Key(position, head, i), cache.dtype);
-          StoreElement(args.value[first + i], cache.data, index.Value(position, head, i),
-                       cache.dtype);
+          StoreElement(key[i], cache.data, index.Key(position, head, i), cache.dtype);
+        }
+        for (int64_t i = 0; i < cache.value_size; ++i) {
+          StoreElement(args.value[kv_row * cache.value_size + i], cache.data,
+                       index.Value(position, head, i), cache.dtype);
         }
       }
     }
@@ -121,17 +137,40 @@ class ReferenceBackend : public Backend {
     }
   }
 
-  void GatedActivation(shard_loader::Activation activation, int64_t size, const float* up,
-                       float* gate) override {
-    for (int64_t i = 0; i < size; ++i) {
-      gate[i] = static_cast<float>(Activate(activation, gate[i]) * up[i]);
+  void Activate(const ActivationArgs& args) override {
+    for (int64_t i = 0; i < args.size; ++i) {
+      double gate = args.gate[i];
+      double up = args.up == nullptr ? 1.0 : args.up[i];
+      if (args.activation == shard_loader::Activation::kClampedSwiglu) {
+        if (gate > args.limit) gate = args.limit;
+        if (up > args.limit) up = args.limit;
+        if (up < -args.limit) up = -args.limit;
+        up += 1;
+      }
+      args.gate[i] = static_cast<float>(Activated(args.activation, gate) * up);
     }
   }
 
-  void AddToResidual(const float* sum, const float* bias, int64_t num_rows, int64_t size,
-                     float* residual) override {
-    for (int64_t i = 0; i < num_rows * size; ++i) {
-      residual[i] += bias == nullptr ? sum[i] : sum[i] + bias[i % size];
+  void AddToResidual(const ResidualArgs& args) override {
+    for (int64_t i = 0; i < args.num_rows * args.size; ++i) {
+      const float bias = args.bias == nullptr ? 0.0f : args.bias[i % args.size];
+      args.residual[i] += args.scale * (args.sum[i] + bias);
+    }
+  }
+
+  void AddWeightedRows(const WeightedRowsArgs& args) override {
+    for (int64_t i = 0; i < args.count; ++i) {
+      float* output = args.output + args.rows[i] * args.size;
+      for (int64_t k = 0; k < args.size; ++k) {
+        const double part = double{args.weights[i]} * args.input[i * args.input_stride + k];
+        output[k] = static_cast<float>(part + output[k]);
+      }
+    }
+  }
+
+  void ScaleAndCap(float scale, float cap, int64_t size, float* data) override {
+    for (int64_t i = 0; i < size; ++i) {
+      data[i] = static_cast<float>(Capped(double{data[i]} * scale, cap));
     }
   }
 
@@ -152,6 +191,29 @@ class ReferenceBackend : public Backend {
   }
 
  private:
+  static void NormRow(const NormArgs& args, int64_t row) {
+    const float* input = args.input + row * args.size;
+    const int64_t weights = row % args.weight_rows * args.size;
+    double mean = 0, squares = 0;
+    if (args.kind == shard_loader::NormKind::kLayer) {
+      for (int64_t i = 0; i < args.size; ++i) mean += input[i];
+      mean /= static_cast<double>(args.size);
+    }
+    for (int64_t i = 0; i < args.size; ++i) squares += (input[i] - mean) * (input[i] - mean);
+    double count = static_cast<double>(args.size);
+    if (args.squares != nullptr) {
+      squares = args.squares[row / args.weight_rows];
+      count = static_cast<double>(args.sum_size);
+    }
+    const double scale = 1 / std::sqrt(squares / count + args.epsilon);
+    for (int64_t i = 0; i < args.size; ++i) {
+      const double weight = args.weight == nullptr ? 1.0 : args.weight[weights + i];
+      const double bias = args.bias == nullptr ? 0.0 : args.bias[weights + i];
+      args.output[row * args.size + i] =
+          static_cast<float>(weight * ((input[i] - mean) * scale) + bias);
+    }
+  }
+
   // Output n of one row: lanes, each from zero, folded along the tree.
   static void ProductOutput(const ProductArgs& args, int64_t row, int64_t n) {
     std::vector<float> waiting;
@@ -192,18 +254,22 @@ class ReferenceBackend : public Backend {
         score += double{args.query[first + i]} *
                  LoadElement(cache.data, index.Key(key, kv_head, i), cache.dtype);
       }
-      weights[key - begin] = score * args.scale;
+      score = Capped(score * args.scale, args.soft_cap);
+      if (args.slopes != nullptr) score += double{args.slopes[head]} * (key - (end - 1));
+      weights[key - begin] = score;
       maximum = std::max(maximum, weights[key - begin]);
     }
-    double sum = 0;
+    if (args.sinks != nullptr) maximum = std::max(maximum, double{args.sinks[head]});
+    double sum = args.sinks == nullptr ? 0 : std::exp(args.sinks[head] - maximum);
     for (double& weight : weights) sum += weight = std::exp(weight - maximum);
-    for (int64_t i = 0; i < size; ++i) {
+    for (int64_t i = 0; i < cache.value_size; ++i) {
       double output = 0;
       for (int64_t key = begin; key < end; ++key) {
         output += weights[key - begin] *
                   LoadElement(cache.data, index.Value(key, kv_head, i), cache.dtype);
       }
-      args.output[first + i] = static_cast<float>(output / sum);
+      args.output[(row * args.num_heads + head) * cache.value_size + i] =
+          static_cast<float>(output / sum);
     }
   }
 };
