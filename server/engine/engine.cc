@@ -158,7 +158,7 @@ void Engine::OnStep(uint64_t epoch, StepResult result) {
 
 void Engine::OnLost(uint64_t epoch, const absl::Status& why) {
   Post([this, epoch, why](EngineCore& core) {
-    core.OnLost(epoch, why);
+    core.OnLost(epoch);
     SetCondition(EngineState::kRecovering, std::string(why.message()));
   });
 }

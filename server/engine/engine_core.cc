@@ -9,11 +9,6 @@
 namespace tessera::server {
 namespace {
 
-absl::Status WithRetry(absl::Status status, absl::Duration delay) {
-  rpc::SetRetryDelay(status, delay);
-  return status;
-}
-
 absl::Status FieldError(std::string_view field, std::string message) {
   absl::Status status = absl::InvalidArgumentError(message);
   rpc::SetFieldViolation(status, field);
@@ -102,18 +97,12 @@ void EngineCore::OnReady(uint64_t epoch, const GroupFacts& facts) {
   for (uint64_t key : oldest_first) Admit(key, live_.at(key));
 }
 
-void EngineCore::OnLost(uint64_t epoch, const absl::Status& why) {
+void EngineCore::OnLost(uint64_t epoch) {
   if (!ready() || epoch != epoch_) return;
-  std::vector<uint64_t> lost = scheduler_->LoseGroup();
   earlier_preemptions_ += scheduler_->num_preemptions();
+  // OnReady gives every log to a new one.
   scheduler_.reset();
   step_.reset();
-  absl::Status status =
-      WithRetry(absl::UnavailableError(absl::StrCat(
-                    "the group that computed this request was lost (", std::string(why.message()),
-                    "); it is being started again, try again")),
-                options_.retry_delay);
-  for (uint64_t key : lost) End(key, status);
 }
 
 void EngineCore::OnFailed(const absl::Status& why) {

@@ -48,7 +48,7 @@ class EngineCore {
   // What the executor tells (server/executor/executor.h).
   void OnReady(uint64_t epoch, const GroupFacts& facts);
   void OnStep(uint64_t epoch, StepResult result);
-  void OnLost(uint64_t epoch, const absl::Status& why);
+  void OnLost(uint64_t epoch);
   void OnFailed(const absl::Status& why);
 
   // Ends what is overdue, and submits the next step where none is under way.

@@ -15,7 +15,7 @@ struct EngineOptions {
   size_t max_buffered_bytes = 256 * 1024;
   // How long a sequence stays paused before it is cancelled.
   absl::Duration slow_reader_timeout = absl::Seconds(60);
-  // The hint to clients that are refused or lost their group.
+  // The hint to clients that are refused.
   absl::Duration retry_delay = absl::Seconds(1);
 };
 

@@ -164,11 +164,4 @@ void Scheduler::Completed(const std::map<uint64_t, uint32_t>& drawn) {
   }
 }
 
-std::vector<uint64_t> Scheduler::LoseGroup() {
-  std::vector<uint64_t> lost(residents_.begin(), residents_.end());
-  for (uint64_t sequence : lost) Remove(sequence);
-  ends_.clear();
-  return lost;
-}
-
 }  // namespace tessera::server

@@ -47,9 +47,6 @@ class Scheduler {
   // The step that Next returned has been computed. `drawn`: how many ids each of its sequences
   // gained; those not named gained none.
   void Completed(const std::map<uint64_t, uint32_t>& drawn);
-  // The workers are gone and with them every resident sequence, whose ids are returned; waiting
-  // ones stay. The step under way is forgotten.
-  std::vector<uint64_t> LoseGroup();
 
   // Whether the step under way reaches the end of what is known of a sequence, so that it draws.
   bool Draws(uint64_t sequence) const;

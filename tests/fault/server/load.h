@@ -38,13 +38,13 @@ class Load {
     request.mutable_stop()->set_ignore_eos(true);
     grpc::ClientContext context;
     auto reader = api.inference().Generate(&context, request);
-    Reply head;
+    Reply reply;
     v1::GenerateResponse response;
-    while (head.ids.empty() && reader->Read(&response)) Add(response, head);
+    while (reply.ids.empty() && reader->Read(&response)) Add(response, reply);
     first.set_value();
-    Reply rest = ReadAll(*reader);
-    rest.ids.insert(rest.ids.begin(), head.ids.begin(), head.ids.end());
-    return rest;
+    while (reader->Read(&response)) Add(response, reply);
+    reply.status = reader->Finish();
+    return reply;
   }
 
   std::vector<std::future<Reply>> replies_;

@@ -80,7 +80,7 @@ class Harness : public ExecutorEvents {
 
   void OnReady(uint64_t epoch, const GroupFacts& facts) override { core.OnReady(epoch, facts); }
   void OnStep(uint64_t epoch, StepResult result) override { core.OnStep(epoch, std::move(result)); }
-  void OnLost(uint64_t epoch, const absl::Status& why) override { core.OnLost(epoch, why); }
+  void OnLost(uint64_t epoch, const absl::Status&) override { core.OnLost(epoch); }
   void OnFailed(const absl::Status& why) override { core.OnFailed(why); }
 
   FakeExecutor executor;
@@ -233,25 +233,79 @@ TEST_CASE("a reader that stays away is cancelled after a long time") {
   CHECK(engine.free_blocks() == 64);
 }
 
-TEST_CASE("a lost group fails what runs with a retry hint, and what waits waits on") {
+TEST_CASE("a lost group's requests go on from their logs on the next one") {
   Harness engine;
   GroupFacts facts = FakeExecutor::Facts();
   facts.max_num_seqs = 1;
   engine.executor.BecomeReady(facts);
-  uint64_t running = engine.Submit(Ask(5));
+  Request request = Ask(8);
+  request.stop_strings = {"ef"};
+  uint64_t running = engine.Submit(request);
   uint64_t waiting = engine.Submit(Ask(2));
-  engine.Step();
+  for (int i = 0; i < 3; ++i) engine.Step();
+  engine.core.Tick(engine.now);  // a step is under way when the group is lost
   engine.executor.Lose(absl::UnavailableError("rank 1: killed by signal 9"));
-  Answer& lost = engine.Read(running);
-  CHECK(lost.text == "a");
-  CHECK(absl::IsUnavailable(*lost.status));
-  CHECK(std::string(lost.status->message()).find("rank 1: killed by signal 9") !=
-        std::string::npos);
-  CHECK(rpc::RetryDelay(*lost.status) > absl::ZeroDuration());
-  CHECK_FALSE(engine.Read(waiting).status.has_value());
-  engine.executor.BecomeReady(facts);
+  CHECK(engine.Read(running).text == "abc");
   engine.RunAll();
+  CHECK_FALSE(engine.Read(running).status.has_value());
+  engine.executor.BecomeReady(facts);
+  engine.core.Tick(engine.now);
+  SequenceStart start = engine.executor.steps().back().starts.at(0);
+  CHECK(start.sequence == running);
+  CHECK(start.token_ids == std::vector<uint32_t>{0, 90, 91, 68, 69, 70});
+  CHECK(start.prompt_length == 3);
+  CHECK(start.max_tokens == 8);
+  CHECK(start.sampling.seed == 42);
+  engine.RunAll();
+  CHECK(engine.Read(running).text == "abcd");
+  CHECK(engine.Read(running).finished->stop_string == "ef");
+  CHECK(engine.Read(running).status->ok());
   CHECK(engine.Read(waiting).text == "ab");
+  CHECK(engine.counters.requests_failed == 0);
+}
+
+TEST_CASE("prompt logprobs are not sent again after a loss, and none is missing") {
+  for (int steps_before : {1, 2, 3, 4}) {  // three of which compute the prompt
+    Harness engine;
+    GroupFacts facts = FakeExecutor::Facts();
+    facts.max_num_batched_tokens = 8;
+    facts.max_num_seqs = 2;
+    engine.executor.BecomeReady(facts);
+    Request request = Ask(4);
+    request.prompt.assign(20, 70);
+    request.prompt_logprobs = 0;
+    uint64_t key = engine.Submit(request);
+    for (int i = 0; i < steps_before; ++i) engine.Step();
+    engine.executor.Lose(absl::UnavailableError("gone"));
+    size_t before = engine.executor.steps().size();
+    engine.executor.BecomeReady(facts);
+    engine.core.Tick(engine.now);
+    bool sent = steps_before >= 3;
+    CHECK(engine.executor.steps().at(before).starts.at(0).prompt_logprobs.has_value() == !sent);
+    engine.RunAll();
+    REQUIRE(engine.Read(key).accepted.has_value());
+    CHECK(engine.Read(key).accepted->prompt_logprobs.size() == 19);
+    CHECK(engine.Read(key).ids.size() == 4);
+  }
+}
+
+TEST_CASE("a request whose reader leaves, or whose time is over, ends while the group is away") {
+  Harness engine;
+  engine.executor.BecomeReady();
+  uint64_t left = engine.Submit(Ask(5));
+  Request request = Ask(5);
+  request.deadline = engine.now + absl::Seconds(10);
+  uint64_t late = engine.Submit(request);
+  engine.Step();
+  engine.executor.Lose(absl::UnavailableError("gone"));
+  engine.core.Cancel(left, absl::CancelledError("left"));
+  CHECK(absl::IsCancelled(*engine.Read(left).status));
+  engine.now += absl::Seconds(10);
+  engine.core.Tick(engine.now);
+  CHECK(absl::IsDeadlineExceeded(*engine.Read(late).status));
+  engine.executor.BecomeReady();
+  engine.RunAll();
+  CHECK(engine.executor.steps().size() == 1);
 }
 
 TEST_CASE("results of a former epoch are dropped") {

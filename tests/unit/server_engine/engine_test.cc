@@ -181,12 +181,13 @@ TEST_CASE("the condition follows the group") {
   Reader first;
   REQUIRE(parts.engine.Submit(Ask("a", 5), first.stream()).ok());
   parts.executor.Lose(absl::UnavailableError("rank 0: killed"));
-  // The request ends with the group or waits for it; the next one is taken in any case.
   parts.executor.BecomeReady();
   parts.executor.RunBySelf();
   Reader second;
   REQUIRE(parts.engine.Submit(Ask("b", 1), second.stream()).ok());
   CHECK(second.ReadAll().ok());
+  CHECK(first.ReadAll().ok());
+  CHECK(first.ids().size() == 5);
   CHECK(parts.engine.condition().state == EngineState::kReady);
   CHECK(parts.engine.condition().was_ready);
   CHECK(parts.engine.numerics_id() == "fake-numerics");

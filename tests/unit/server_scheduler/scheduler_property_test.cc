@@ -67,13 +67,6 @@ class Scenario {
     if (Pick(20) == 0) Forget(Any());
     if (rest_.empty()) return;
     if (Pick(6) == 0) scheduler_->SetPaused(Any(), Pick(2) == 0);
-    if (Pick(60) == 0) {
-      for (uint64_t id : scheduler_->LoseGroup()) {
-        rest_.erase(id);
-        length_.erase(id);
-      }
-      held_.clear();
-    }
   }
 
   void Forget(uint64_t id) {

@@ -187,14 +187,5 @@ TEST_CASE("removing a sequence frees its blocks at once, also in the middle of a
   CHECK(Show(scheduler.Next()) == "+2#1 -1 2:2[0,]");
 }
 
-TEST_CASE("a lost group takes its residents along and leaves those that wait") {
-  Scheduler scheduler(Limits(8, 1, 4));
-  for (uint64_t id : {1, 2}) REQUIRE(scheduler.Add(id, 2, 8));
-  scheduler.Next();
-  CHECK(scheduler.LoseGroup() == std::vector<uint64_t>{1});
-  CHECK(scheduler.pool().num_free() == 4);
-  CHECK(Show(scheduler.Next()) == "+2#1 2:2[0,]");
-}
-
 }  // namespace
 }  // namespace tessera::server
