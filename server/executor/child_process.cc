@@ -148,19 +148,23 @@ absl::StatusOr<std::unique_ptr<ChildProcess>> ChildProcess::Start(
   ASSIGN_OR_RETURN(Pipe parent, MakePipe());
   ASSIGN_OR_RETURN(Pipe output, MakePipe());
   ASSIGN_OR_RETURN(UniqueFd secret, SecretPipe(options.secret));
-  UniqueFd comm;
   SpawnSetup setup;
   setup.ReadNothing();
   setup.Give(output.write.get(), STDOUT_FILENO);
   setup.Give(output.write.get(), STDERR_FILENO);
   setup.Give(parent.read.get(), kChildParentFd);
   setup.Give(secret.get(), kChildSecretFd);
-  if (options.comm_fd >= 0) {
-    comm = UniqueFd(fcntl(options.comm_fd, F_DUPFD_CLOEXEC, kFirstOwnFd));
-    if (!comm.valid()) return SystemError("fcntl");
-    setup.Give(comm.get(), kChildCommFd);
+  int last = kChildSecretFd;
+  std::vector<UniqueFd> moved;
+  for (auto [fd, as] :
+       {std::pair(options.comm_fd, kChildCommFd), {options.image_fd, kChildImageFd}}) {
+    if (fd < 0) continue;
+    moved.emplace_back(fcntl(fd, F_DUPFD_CLOEXEC, kFirstOwnFd));
+    if (!moved.back().valid()) return SystemError("fcntl");
+    setup.Give(moved.back().get(), as);
+    last = as;
   }
-  setup.CloseFrom(options.comm_fd >= 0 ? kChildCommFd + 1 : kChildCommFd);
+  setup.CloseFrom(last + 1);
   ASSIGN_OR_RETURN(pid_t pid, setup.Spawn(options));
   return std::unique_ptr<ChildProcess>(new ChildProcess(
       pid, std::move(parent.write), std::move(output.read), options.name, std::move(on_lost)));

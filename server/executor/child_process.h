@@ -23,6 +23,7 @@ namespace tessera::server {
 inline constexpr int kChildParentFd = 3;  // reads end-of-file when this process ends
 inline constexpr int kChildSecretFd = 4;  // the secret, then end-of-file
 inline constexpr int kChildCommFd = 5;    // the memory of shm
+inline constexpr int kChildImageFd = 6;   // the memory of its weights
 
 struct ChildProcessOptions {
   std::string program;
@@ -30,7 +31,8 @@ struct ChildProcessOptions {
   std::vector<std::string> environment;  // "NAME=value", beside this process's own
   std::string name;                      // "rank 0": before each line of its output in the log
   std::string secret;
-  int comm_fd = -1;  // borrowed; -1: none
+  int comm_fd = -1;   // borrowed; -1: none
+  int image_fd = -1;  // likewise
 };
 
 // Two threads: one waits for the process, one copies its output to the log. Thread-safe.

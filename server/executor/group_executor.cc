@@ -130,9 +130,10 @@ GroupExecutor::Ended GroupExecutor::LiveOnce(uint64_t epoch, ExecutorEvents* eve
   if (!worked_) plan_.reset();
   Ended ended;
   {
-    GroupLife life(options_, epoch, &board_);
+    GroupLife life({.options = &options_, .weights = &weights_, .board = &board_}, epoch);
     SetLife(&life, 0);
-    ended.why = life.BringUp(plan_);
+    ended.why = FreshWeightMemory();
+    if (ended.why.ok()) ended.why = life.BringUp(plan_);
     const bool was_ready = ended.why.ok();
     if (was_ready) {
       worked_ = true;
@@ -156,6 +157,13 @@ GroupExecutor::Ended GroupExecutor::LiveOnce(uint64_t epoch, ExecutorEvents* eve
     if (was_ready) events->OnLost(epoch, ended.why);
   }
   return ended;
+}
+
+absl::Status GroupExecutor::FreshWeightMemory() {
+  // A group that has worked is made again with the same plan, and finds its weights.
+  if (worked_ || !options_.workers.empty()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(weights_, MakeWeightMemory(options_.layout.tp * options_.layout.pp));
+  return absl::OkStatus();
 }
 
 bool GroupExecutor::GiveUp(const absl::Status& why, ExecutorEvents* events) {

@@ -46,6 +46,7 @@ class GroupExecutor final : public Executor {
     absl::Duration served = absl::ZeroDuration();  // ready for so long
   };
   Ended LiveOnce(uint64_t epoch, ExecutorEvents* events);
+  absl::Status FreshWeightMemory();
   // True where the loss is final: told and shown as failed.
   bool GiveUp(const absl::Status& why, ExecutorEvents* events);
   // False where Stop comes first.
@@ -57,6 +58,7 @@ class GroupExecutor final : public Executor {
 
   // Of the supervising thread.
   std::optional<GroupPlan> plan_;  // fixed once a group was ready
+  WeightMemory weights_;           // likewise; empty for remote ranks
   bool worked_ = false;
   int failed_starts_ = 0;
   RestartBackoff backoff_;

@@ -48,11 +48,12 @@ absl::Status Prefix(const std::string& where, const absl::Status& status) {
 
 }  // namespace
 
-GroupLife::GroupLife(const GroupOptions& options, uint64_t epoch, StatusBoard* board)
-    : options_(options),
+GroupLife::GroupLife(const Environment& environment, uint64_t epoch)
+    : options_(*environment.options),
+      weights_(*environment.weights),
       epoch_(epoch),
-      board_(board),
-      num_ranks_(options.layout.tp * options.layout.pp),
+      board_(environment.board),
+      num_ranks_(options_.layout.tp * options_.layout.pp),
       merger_(num_ranks_) {}
 
 GroupLife::~GroupLife() {
@@ -60,7 +61,7 @@ GroupLife::~GroupLife() {
 }
 
 absl::Status GroupLife::BringUp(std::optional<GroupPlan>& plan) {
-  ASSIGN_OR_RETURN(group_, LaunchGroup(options_, &mailbox_));
+  ASSIGN_OR_RETURN(group_, LaunchGroup(options_, weights_, &mailbox_));
   for (int rank = 0; rank < num_ranks_; ++rank) {
     links_.push_back(std::make_unique<RankLink>(
         RankLink::Options{

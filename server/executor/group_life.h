@@ -28,8 +28,13 @@ namespace tessera::server {
 // Belongs to the group's thread, but for Submit and Stop, which any may call.
 class GroupLife {
  public:
-  // `options` and `board` are borrowed.
-  GroupLife(const GroupOptions& options, uint64_t epoch, StatusBoard* board);
+  // What outlives an epoch. Borrowed.
+  struct Environment {
+    const GroupOptions* options = nullptr;
+    const WeightMemory* weights = nullptr;  // of local ranks
+    StatusBoard* board = nullptr;
+  };
+  GroupLife(const Environment& environment, uint64_t epoch);
   // Every local rank is gone afterwards, every remote one has lost its session.
   ~GroupLife();
   GroupLife(const GroupLife&) = delete;
@@ -83,6 +88,7 @@ class GroupLife {
   void SendToAll(Command command);
 
   const GroupOptions& options_;
+  const WeightMemory& weights_;
   const uint64_t epoch_;
   StatusBoard* const board_;
   const int num_ranks_;

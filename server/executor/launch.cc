@@ -32,8 +32,9 @@ std::vector<std::string> CommonFlags(const GroupOptions& options) {
   return flags;
 }
 
-absl::Status StartChildren(const GroupOptions& options, int num_ranks, Mailbox* mailbox,
-                           LaunchedGroup& group) {
+absl::Status StartChildren(const GroupOptions& options, const WeightMemory& weights,
+                           Mailbox* mailbox, LaunchedGroup& group) {
+  int num_ranks = static_cast<int>(weights.size());
   UniqueFd comm(memfd_create("tessera-comm", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!comm.valid()) return absl::ErrnoToStatus(errno, "cannot make memory for the ranks to share");
   for (int rank = 0; rank < num_ranks; ++rank) {
@@ -42,11 +43,13 @@ absl::Status StartChildren(const GroupOptions& options, int num_ranks, Mailbox* 
                               .arguments = CommonFlags(options),
                               .name = absl::StrCat("rank ", rank),
                               .secret = group.secret,
-                              .comm_fd = comm.get()};
+                              .comm_fd = comm.get(),
+                              .image_fd = weights[rank].get()};
     for (std::string flag :
          {std::string("--listen"), group.addresses.back(), std::string("--parent-fd"),
           absl::StrCat(kChildParentFd), std::string("--secret-fd"), absl::StrCat(kChildSecretFd),
-          std::string("--comm-fd"), absl::StrCat(kChildCommFd)}) {
+          std::string("--comm-fd"), absl::StrCat(kChildCommFd), std::string("--image-fd"),
+          absl::StrCat(kChildImageFd)}) {
       child.arguments.push_back(std::move(flag));
     }
     ASSIGN_OR_RETURN(auto process, ChildProcess::Start(child, PutInto(mailbox, rank)));
@@ -90,7 +93,20 @@ LaunchedGroup::~LaunchedGroup() {
   }
 }
 
-absl::StatusOr<LaunchedGroup> LaunchGroup(const GroupOptions& options, Mailbox* mailbox) {
+absl::StatusOr<WeightMemory> MakeWeightMemory(int num_ranks) {
+  WeightMemory memory;
+  for (int rank = 0; rank < num_ranks; ++rank) {
+    std::string name = absl::StrCat("tessera-weights-", rank);
+    memory.emplace_back(memfd_create(name.c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING));
+    if (!memory.back().valid()) {
+      return absl::ErrnoToStatus(errno, "cannot make memory for the weights of a rank");
+    }
+  }
+  return memory;
+}
+
+absl::StatusOr<LaunchedGroup> LaunchGroup(const GroupOptions& options, const WeightMemory& weights,
+                                          Mailbox* mailbox) {
   int num_ranks = options.layout.tp * options.layout.pp;
   LaunchedGroup group;
   if (!options.workers.empty()) {
@@ -106,7 +122,7 @@ absl::StatusOr<LaunchedGroup> LaunchGroup(const GroupOptions& options, Mailbox* 
     absl::StrAppend(&group.secret, absl::Hex(static_cast<uint8_t>(c), absl::kZeroPad2));
   ASSIGN_OR_RETURN(group.folder, RuntimeFolder::Create(options.runtime_dir));
   RETURN_IF_ERROR(group.mpirun ? StartMpirun(options, num_ranks, mailbox, group)
-                               : StartChildren(options, num_ranks, mailbox, group));
+                               : StartChildren(options, weights, mailbox, group));
   return group;
 }
 

@@ -11,6 +11,7 @@
 #include "server/executor/group_options.h"
 #include "server/executor/mailbox.h"
 #include "server/executor/runtime_folder.h"
+#include "server/executor/unique_fd.h"
 
 namespace tessera::server {
 
@@ -29,9 +30,15 @@ struct LaunchedGroup {
   std::vector<std::unique_ptr<ChildProcess>> children;  // by rank; or mpirun's launcher
 };
 
+// The memory of the weights of every local rank: it outlives the ranks, so that those of the next
+// epoch find what their predecessors have read.
+using WeightMemory = std::vector<UniqueFd>;
+absl::StatusOr<WeightMemory> MakeWeightMemory(int num_ranks);
+
 // Returns without waiting for the workers. The loss of a child is put into `mailbox`. The children
 // end when the calling thread ends.
-absl::StatusOr<LaunchedGroup> LaunchGroup(const GroupOptions& options, Mailbox* mailbox);
+absl::StatusOr<LaunchedGroup> LaunchGroup(const GroupOptions& options, const WeightMemory& weights,
+                                          Mailbox* mailbox);
 
 }  // namespace tessera::server
 

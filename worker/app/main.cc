@@ -21,6 +21,7 @@
 #include "worker/app/pair_check.h"
 #include "worker/app/self_check.h"
 #include "worker/app/serve.h"
+#include "worker/model/memfd_images.h"
 
 namespace {
 
@@ -41,6 +42,7 @@ struct Flags {
   std::string log_level = "info";
   bool self_check = false;
   int pairs = 0;  // ranks of the check; 0: none
+  int image_fd = -1;
   tessera::worker::RunnerRankOptions rank;
 };
 
@@ -78,6 +80,7 @@ void AddFlags(CLI::App& app, Flags& flags) {
   app.add_option("--parent-fd", flags.parent_fd)->group(internal);
   app.add_option("--secret-fd", flags.secret_fd)->group(internal);
   app.add_option("--comm-fd", flags.rank.comm_fd)->group(internal);
+  app.add_option("--image-fd", flags.image_fd)->group(internal);
 }
 
 void SetUpLog(const Flags& flags, std::optional<int> mpi_rank) {
@@ -149,13 +152,17 @@ int Run(const Flags& flags) {
   } else if (absl::StatusOr<std::string> secret = ReadSecret(flags); !secret.ok()) {
     status = secret.status();
   } else {
+    // The server's, which outlives this process; or one of its own, which outlives a session.
+    tessera::worker::MemfdImages images(flags.image_fd);
+    tessera::worker::RunnerRankOptions rank = flags.rank;
+    rank.images = &images;
     status = tessera::worker::Serve({.listen = flags.listen,
                                      .mpi_rank = mpi_rank,
                                      .secret = *secret,
                                      .parent_fd = flags.parent_fd,
                                      .once = flags.once,
                                      .version = std::string(tessera::rpc::Version()),
-                                     .rank = flags.rank});
+                                     .rank = rank});
   }
   if (status.ok()) return 0;
   spdlog::error("{}", std::string(status.message()));

@@ -106,6 +106,7 @@ absl::StatusOr<RunnerOptions> RunnerRank::MakeOptions(const v1::Load& load) cons
   options.max_num_seqs = load.max_num_seqs();
   options.max_logprobs = load.max_logprobs();
   options.threads = load.threads() > 0 ? static_cast<int>(load.threads()) : options_.threads;
+  options.images = options_.images;
   return options;
 }
 

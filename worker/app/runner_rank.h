@@ -9,8 +9,12 @@
 
 namespace tessera::worker {
 
+class WeightImages;
+
 struct RunnerRankOptions {
-  int comm_fd = -1;         // the memory of shm; -1: none was inherited
+  int comm_fd = -1;  // the memory of shm; -1: none was inherited
+  // Keeps the weights from one rank to the next; borrowed; null: they go with their rank.
+  WeightImages* images = nullptr;
   int threads = 0;          // where Load leaves it to the worker; 0: one per CPU
   std::string kernels;      // only this set is offered; "auto": all that the machine runs
   std::string backend_dir;  // of plugins; empty: beside the program

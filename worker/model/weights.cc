@@ -45,20 +45,69 @@ void PackMatrix(const PackedTensor& tensor, DType stored, const std::byte* from,
   }
 }
 
+absl::Status CheckSize(const Buffer& image, const shard_loader::PackedLayout& layout) {
+  if (image.size() == layout.bytes) return absl::OkStatus();
+  return absl::InternalError(absl::StrCat("worker: the image of the weights has ", image.size(),
+                                          " bytes, its layout has ", layout.bytes));
+}
+
 std::string ShapeText(absl::Span<const int64_t> shape) {
   return absl::StrCat("[", absl::StrJoin(shape, ", "), "]");
+}
+
+// Where the weights lie in a finished image.
+struct ImageView {
+  const shard_loader::PackedLayout& layout;
+  const std::byte* image;
+
+  PackedMatrix Matrix(TensorId id) const {
+    const PackedTensor* tensor = layout.Find(id);
+    if (tensor == nullptr) return {};
+    return {image + tensor->offset, tensor->dtype, tensor->rows, tensor->columns};
+  }
+  const float* Vector(TensorId id) const {
+    const PackedTensor* tensor = layout.Find(id);
+    if (tensor == nullptr) return nullptr;
+    return reinterpret_cast<const float*>(image + tensor->offset);
+  }
+  LayerWeights Layer(int64_t layer) const;
+};
+
+LayerWeights ImageView::Layer(int64_t layer) const {
+  auto matrix = [&](TensorRole role) { return Matrix({layer, role}); };
+  auto vector = [&](TensorRole role) { return Vector({layer, role}); };
+  LayerWeights weights;
+  weights.attention_norm = vector(TensorRole::kAttentionNorm);
+  weights.query = matrix(TensorRole::kQuery);
+  weights.key = matrix(TensorRole::kKey);
+  weights.value = matrix(TensorRole::kValue);
+  weights.output = matrix(TensorRole::kOutput);
+  weights.query_bias = vector(TensorRole::kQueryBias);
+  weights.key_bias = vector(TensorRole::kKeyBias);
+  weights.value_bias = vector(TensorRole::kValueBias);
+  weights.query_norm = vector(TensorRole::kQueryNorm);
+  weights.key_norm = vector(TensorRole::kKeyNorm);
+  weights.output_bias = vector(TensorRole::kOutputBias);
+  weights.mlp_norm = vector(TensorRole::kMlpNorm);
+  weights.gate = matrix(TensorRole::kGate);
+  weights.up = matrix(TensorRole::kUp);
+  weights.down = matrix(TensorRole::kDown);
+  weights.gate_bias = vector(TensorRole::kGateBias);
+  weights.up_bias = vector(TensorRole::kUpBias);
+  weights.down_bias = vector(TensorRole::kDownBias);
+  return weights;
 }
 
 }  // namespace
 
 absl::StatusOr<WeightsBuilder> WeightsBuilder::Create(const shard_loader::DecoderSpec& spec,
                                                       const shard_loader::RankPlan& plan,
-                                                      DType dtype) {
+                                                      DType dtype, Buffer image) {
   WeightsBuilder builder;
   builder.layout_ = shard_loader::MakePackedLayout(spec, plan, dtype);
-  builder.stage_layers_ = plan.layers;
+  RETURN_IF_ERROR(CheckSize(image, builder.layout_));
   builder.present_.assign(builder.layout_.tensors.size(), false);
-  ASSIGN_OR_RETURN(builder.image_, Buffer::Allocate(builder.layout_.bytes, "the weights"));
+  builder.image_ = std::move(image);
   return builder;
 }
 
@@ -92,61 +141,33 @@ absl::Status WeightsBuilder::Add(TensorId id, DType dtype, absl::Span<const int6
   return absl::OkStatus();
 }
 
-PackedMatrix WeightsBuilder::Matrix(TensorId id) const {
-  const PackedTensor* tensor = layout_.Find(id);
-  if (tensor == nullptr) return {};
-  return {image_.data() + tensor->offset, tensor->dtype, tensor->rows, tensor->columns};
-}
-
-const float* WeightsBuilder::Vector(TensorId id) const {
-  const PackedTensor* tensor = layout_.Find(id);
-  if (tensor == nullptr) return nullptr;
-  return reinterpret_cast<const float*>(image_.data() + tensor->offset);
-}
-
-LayerWeights WeightsBuilder::Layer(int64_t layer) const {
-  auto matrix = [&](TensorRole role) { return Matrix({layer, role}); };
-  auto vector = [&](TensorRole role) { return Vector({layer, role}); };
-  LayerWeights weights;
-  weights.attention_norm = vector(TensorRole::kAttentionNorm);
-  weights.query = matrix(TensorRole::kQuery);
-  weights.key = matrix(TensorRole::kKey);
-  weights.value = matrix(TensorRole::kValue);
-  weights.output = matrix(TensorRole::kOutput);
-  weights.query_bias = vector(TensorRole::kQueryBias);
-  weights.key_bias = vector(TensorRole::kKeyBias);
-  weights.value_bias = vector(TensorRole::kValueBias);
-  weights.query_norm = vector(TensorRole::kQueryNorm);
-  weights.key_norm = vector(TensorRole::kKeyNorm);
-  weights.output_bias = vector(TensorRole::kOutputBias);
-  weights.mlp_norm = vector(TensorRole::kMlpNorm);
-  weights.gate = matrix(TensorRole::kGate);
-  weights.up = matrix(TensorRole::kUp);
-  weights.down = matrix(TensorRole::kDown);
-  weights.gate_bias = vector(TensorRole::kGateBias);
-  weights.up_bias = vector(TensorRole::kUpBias);
-  weights.down_bias = vector(TensorRole::kDownBias);
-  return weights;
-}
-
-absl::StatusOr<std::unique_ptr<const Weights>> WeightsBuilder::Finish() {
+absl::StatusOr<Buffer> WeightsBuilder::Finish() {
   for (size_t i = 0; i < present_.size(); ++i) {
     if (present_[i]) continue;
     return absl::FailedPreconditionError(
         absl::StrCat("worker: weight '", shard_loader::TensorName(layout_.tensors[i].id),
                      "' was not read, but this rank needs it"));
   }
+  present_.clear();
+  return std::move(image_);
+}
+
+absl::StatusOr<std::unique_ptr<const Weights>> Weights::Create(
+    const shard_loader::DecoderSpec& spec, const shard_loader::RankPlan& plan, DType dtype,
+    Buffer image) {
+  const shard_loader::PackedLayout layout = shard_loader::MakePackedLayout(spec, plan, dtype);
+  RETURN_IF_ERROR(CheckSize(image, layout));
+  const ImageView view = {layout, image.data()};
   std::unique_ptr<Weights> weights(new Weights());
-  weights->embedding_ = Matrix({-1, TensorRole::kEmbedding});
-  for (int64_t layer = stage_layers_.begin; layer < stage_layers_.end; ++layer) {
-    weights->layers_.push_back(Layer(layer));
+  weights->embedding_ = view.Matrix({-1, TensorRole::kEmbedding});
+  for (int64_t layer = plan.layers.begin; layer < plan.layers.end; ++layer) {
+    weights->layers_.push_back(view.Layer(layer));
   }
-  weights->final_norm_ = Vector({-1, TensorRole::kFinalNorm});
-  weights->head_ = Matrix({-1, TensorRole::kHead});
+  weights->final_norm_ = view.Vector({-1, TensorRole::kFinalNorm});
+  weights->head_ = view.Matrix({-1, TensorRole::kHead});
   const bool last_stage = weights->final_norm_ != nullptr;
   if (last_stage && weights->head_.data == nullptr) weights->head_ = weights->embedding_;
-  weights->image_ = std::move(image_);
-  present_.clear();
+  weights->image_ = std::move(image);
   return std::unique_ptr<const Weights>(std::move(weights));
 }
 

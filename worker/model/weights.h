@@ -39,6 +39,12 @@ struct LayerWeights {
 // Immutable, thread-safe.
 class Weights {
  public:
+  // The weights that lie in a finished image of the packed layout. INTERNAL where it has another
+  // size.
+  static absl::StatusOr<std::unique_ptr<const Weights>> Create(
+      const shard_loader::DecoderSpec& spec, const shard_loader::RankPlan& plan,
+      shard_loader::DType dtype, Buffer image);
+
   const PackedMatrix& embedding() const { return embedding_; }  // the first stage's
   const std::vector<LayerWeights>& layers() const { return layers_; }
   const float* final_norm() const { return final_norm_; }  // the last stage's
@@ -46,7 +52,6 @@ class Weights {
   int64_t bytes() const { return image_.size(); }
 
  private:
-  friend class WeightsBuilder;
   Weights() = default;
 
   Buffer image_;
@@ -60,26 +65,24 @@ class Weights {
 // the weights. Thread-compatible.
 class WeightsBuilder {
  public:
+  // `image`: zeroed memory of the packed layout's size; INTERNAL for another.
   static absl::StatusOr<WeightsBuilder> Create(const shard_loader::DecoderSpec& spec,
                                                const shard_loader::RankPlan& plan,
-                                               shard_loader::DType dtype);
+                                               shard_loader::DType dtype, Buffer image);
 
   // The rank's slice of one weight, row-major. FAILED_PRECONDITION where the rank holds none of
   // that name, in another shape, or has it already.
   absl::Status Add(shard_loader::TensorId id, shard_loader::DType dtype,
                    absl::Span<const int64_t> shape, absl::Span<const std::byte> bytes);
 
-  // FAILED_PRECONDITION naming what is missing. The builder is empty afterwards.
-  absl::StatusOr<std::unique_ptr<const Weights>> Finish();
+  // The finished image. FAILED_PRECONDITION naming what is missing. The builder is empty
+  // afterwards.
+  absl::StatusOr<Buffer> Finish();
 
  private:
   WeightsBuilder() = default;
-  PackedMatrix Matrix(shard_loader::TensorId id) const;
-  const float* Vector(shard_loader::TensorId id) const;
-  LayerWeights Layer(int64_t layer) const;
 
   shard_loader::PackedLayout layout_;
-  shard_loader::Range stage_layers_;
   std::vector<bool> present_;  // index: in layout_.tensors
   Buffer image_;
 };

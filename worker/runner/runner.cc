@@ -8,13 +8,13 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "shard_loader/load/load_shard.h"
 #include "shard_loader/mutex.h"
 #include "shard_loader/plan/workspace.h"
 #include "shard_loader/status_macros.h"
 #include "worker/backend/backend.h"
 #include "worker/backend/kernel_sets.h"
 #include "worker/model/decoder.h"
+#include "worker/model/load_weights.h"
 #include "worker/runner/sequences.h"
 #include "worker/sampling/sampler.h"
 #include "worker/tensor/thread_pool.h"
@@ -148,19 +148,15 @@ class Runner::Impl {
 
 absl::Status Runner::Impl::Load(const shard_loader::Checkpoint& checkpoint,
                                 const LoadProgress& progress) {
-  ASSIGN_OR_RETURN(WeightsBuilder builder,
-                   WeightsBuilder::Create(options_.spec, options_.plan, options_.dtype));
-  auto pack = [&](const shard_loader::HostTensor& tensor) {
-    return builder.Add(tensor.id, tensor.dtype, tensor.shape, tensor.bytes);
-  };
-  ASSIGN_OR_RETURN(const shard_loader::LoadStats stats,
-                   shard_loader::LoadShard(checkpoint, options_.plan, pack, progress));
-  ASSIGN_OR_RETURN(std::unique_ptr<const Weights> weights, builder.Finish());
-  memory_.bytes_read = stats.bytes_read;
-  memory_.weight_bytes = weights->bytes();
+  PrivateImages private_images;
+  WeightImages& images = options_.images == nullptr ? private_images : *options_.images;
+  ASSIGN_OR_RETURN(LoadedWeights loaded,
+                   LoadWeights(checkpoint, options_.plan, options_.dtype, images, progress));
+  memory_.bytes_read = loaded.bytes_read;
+  memory_.weight_bytes = loaded.weights->bytes();
   memory_.workspace_bytes = workspace_.layout().bytes();
   memory_.kv_bytes = cache_.bytes();
-  decoder_ = std::make_unique<Decoder>(options_.spec, options_.plan, std::move(weights));
+  decoder_ = std::make_unique<Decoder>(options_.spec, options_.plan, std::move(loaded.weights));
   return absl::OkStatus();
 }
 

@@ -22,6 +22,8 @@ class Checkpoint;
 
 namespace tessera::worker {
 
+class WeightImages;
+
 struct RunnerOptions {
   shard_loader::DecoderSpec spec;
   shard_loader::RankPlan plan;                               // of this rank
@@ -34,6 +36,8 @@ struct RunnerOptions {
   uint32_t max_num_seqs = 0;            // known at one time
   uint32_t max_logprobs = 20;           // of Token::top
   int threads = 0;                      // 0: the CPUs that this process may run on
+  // Where the weights lie, borrowed for Create; null: in memory that is gone with the runner.
+  WeightImages* images = nullptr;
 };
 
 // Bytes of this rank, as `shard_loader/plan/workspace.h` computes them before anything is read.
@@ -54,9 +58,9 @@ using LoadProgress = std::function<void(uint64_t bytes_done, uint64_t bytes_tota
 // token), after max_tokens generated ones, or at max_model_len tokens.
 class Runner {
  public:
-  // Reads this rank's shard. Errors: those of the checkpoint; INVALID_ARGUMENT (options that
-  // contradict each other), FAILED_PRECONDITION (kernels that this machine does not run),
-  // RESOURCE_EXHAUSTED (no memory).
+  // Reads this rank's shard, or takes it from the images. Errors: those of the checkpoint;
+  // INVALID_ARGUMENT (options that contradict each other), FAILED_PRECONDITION (kernels that this
+  // machine does not run), RESOURCE_EXHAUSTED (no memory).
   static absl::StatusOr<std::unique_ptr<Runner>> Create(const RunnerOptions& options,
                                                         const shard_loader::Checkpoint& checkpoint,
                                                         const LoadProgress& progress);

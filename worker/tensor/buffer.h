@@ -10,11 +10,21 @@
 
 namespace tessera::worker {
 
-// Zeroed pages of its own, aligned to 4096 bytes, given back in the destructor. Movable.
+// A part of a file to map. Borrowed, and only until it is mapped.
+struct FileMapping {
+  int fd = -1;
+  int64_t offset = 0;  // a multiple of 4096
+  int64_t bytes = 0;
+  bool writable = false;  // shared with whoever else maps the file
+};
+
+// Pages of its own, or of a file, aligned to 4096 bytes, given back in the destructor. Movable.
 class Buffer {
  public:
-  // RESOURCE_EXHAUSTED naming `what` where the system has not as much.
+  // Zeroed. RESOURCE_EXHAUSTED naming `what` where the system has not as much.
   static absl::StatusOr<Buffer> Allocate(int64_t bytes, absl::string_view what);
+  // Shared memory, or a file. What is not `writable` ends the process that writes it. Likewise.
+  static absl::StatusOr<Buffer> Map(const FileMapping& file, absl::string_view what);
 
   Buffer() = default;
   ~Buffer();

@@ -62,6 +62,8 @@ void CheckRecovery(int signal, const std::string& says) {
     CHECK(status.restarts == 1);
     CHECK(status.last_loss == lost.why.message());
     CHECK(status.state == server::GroupState::kReady);
+    // The weights were still there.
+    for (const auto& rank : status.ranks) CHECK(rank.weight_bytes_read == 0);
     auto children = ChildProcesses();
     CHECK(children.size() == 2);
     CHECK(std::find(children.begin(), children.end(), static_cast<int>(pid)) == children.end());

@@ -46,15 +46,27 @@ absl::Status AddRamp(WeightsBuilder& builder, const DecoderSpec& spec, TensorId 
   return builder.Add(id, dtype, shape, Ramp(shard_loader::NumElements(shape), dtype));
 }
 
+absl::StatusOr<WeightsBuilder> MakeBuilder(const DecoderSpec& spec, DType dtype) {
+  int64_t bytes = shard_loader::MakePackedLayout(spec, WholePlan(spec), dtype).bytes;
+  return WeightsBuilder::Create(spec, WholePlan(spec), dtype, *Buffer::Allocate(bytes, "a test"));
+}
+
+absl::StatusOr<std::unique_ptr<const Weights>> Finish(WeightsBuilder& builder,
+                                                      const DecoderSpec& spec, DType dtype) {
+  auto image = builder.Finish();
+  if (!image.ok()) return image.status();
+  return Weights::Create(spec, WholePlan(spec), dtype, *std::move(image));
+}
+
 TEST_CASE("weights are packed in tiles, matrices in their dtype and vectors in fp32") {
   const DecoderSpec spec = TinySpec();
   for (DType stored : {DType::kF32, DType::kF16, DType::kBF16}) {
-    auto builder = WeightsBuilder::Create(spec, WholePlan(spec), DType::kF16);
+    auto builder = MakeBuilder(spec, DType::kF16);
     REQUIRE(builder.ok());
     for (const TensorId& id : shard_loader::ModelTensors(spec)) {
       REQUIRE(AddRamp(*builder, spec, id, stored).ok());
     }
-    auto weights = builder->Finish();
+    auto weights = Finish(*builder, spec, DType::kF16);
     REQUIRE(weights.ok());
     const PackedMatrix& head = (*weights)->head();
     CHECK(head.dtype == DType::kF16);
@@ -77,19 +89,19 @@ TEST_CASE("weights are packed in tiles, matrices in their dtype and vectors in f
 TEST_CASE("with tied embeddings on one rank the head is the embedding") {
   DecoderSpec spec = TinySpec();
   spec.tied_embeddings = true;
-  auto builder = WeightsBuilder::Create(spec, WholePlan(spec), DType::kF32);
+  auto builder = MakeBuilder(spec, DType::kF32);
   REQUIRE(builder.ok());
   for (const TensorId& id : shard_loader::ModelTensors(spec)) {
     REQUIRE(AddRamp(*builder, spec, id, DType::kF32).ok());
   }
-  auto weights = builder->Finish();
+  auto weights = Finish(*builder, spec, DType::kF32);
   REQUIRE(weights.ok());
   CHECK((*weights)->head().data == (*weights)->embedding().data);
 }
 
 TEST_CASE("a weight that is missing, unknown, twice there or misshapen is named") {
   const DecoderSpec spec = TinySpec();
-  auto builder = WeightsBuilder::Create(spec, WholePlan(spec), DType::kF32);
+  auto builder = MakeBuilder(spec, DType::kF32);
   REQUIRE(builder.ok());
   const TensorId gate = {0, TensorRole::kGate};
   const auto bytes = Ramp(32, DType::kF32);

@@ -1,0 +1,51 @@
+#include "worker/model/load_weights.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "shard_loader/plan/packed_layout.h"
+#include "shard_loader/status_macros.h"
+
+namespace tessera::worker {
+namespace {
+
+// Goes up with every change of the packed layout: an image may be older than the program.
+constexpr int kLayoutVersion = 1;
+
+ImageKey KeyOf(const shard_loader::Checkpoint& checkpoint, const shard_loader::RankPlan& plan,
+               shard_loader::DType dtype) {
+  const shard_loader::Layout& layout = plan.layout;
+  return {.id = absl::StrCat("weights ", checkpoint.weights_version(), ", rank ", plan.rank,
+                             " of tp ", layout.tp, " pp ", layout.pp, " lanes ", layout.lanes, ", ",
+                             shard_loader::DTypeName(dtype), ", layout ", kLayoutVersion),
+          .bytes = shard_loader::MakePackedLayout(checkpoint.spec(), plan, dtype).bytes};
+}
+
+}  // namespace
+
+absl::StatusOr<LoadedWeights> LoadWeights(const shard_loader::Checkpoint& checkpoint,
+                                          const shard_loader::RankPlan& plan,
+                                          shard_loader::DType dtype, WeightImages& images,
+                                          const shard_loader::LoadProgress& progress) {
+  const ImageKey key = KeyOf(checkpoint, plan, dtype);
+  LoadedWeights loaded;
+  ASSIGN_OR_RETURN(Buffer image, images.Find(key));
+  if (image.size() == 0) {
+    ASSIGN_OR_RETURN(image, images.Make(key));
+    ASSIGN_OR_RETURN(WeightsBuilder builder,
+                     WeightsBuilder::Create(checkpoint.spec(), plan, dtype, std::move(image)));
+    auto pack = [&](const shard_loader::HostTensor& tensor) {
+      return builder.Add(tensor.id, tensor.dtype, tensor.shape, tensor.bytes);
+    };
+    ASSIGN_OR_RETURN(const shard_loader::LoadStats stats,
+                     shard_loader::LoadShard(checkpoint, plan, pack, progress));
+    loaded.bytes_read = stats.bytes_read;
+    ASSIGN_OR_RETURN(image, builder.Finish());
+    ASSIGN_OR_RETURN(image, images.Keep(key, std::move(image)));
+  }
+  ASSIGN_OR_RETURN(loaded.weights,
+                   Weights::Create(checkpoint.spec(), plan, dtype, std::move(image)));
+  return loaded;
+}
+
+}  // namespace tessera::worker

@@ -1,0 +1,32 @@
+// A rank's weights, from a finished image or from the checkpoint.
+#ifndef TESSERA_WORKER_MODEL_LOAD_WEIGHTS_H_
+#define TESSERA_WORKER_MODEL_LOAD_WEIGHTS_H_
+
+#include <cstdint>
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "shard_loader/load/checkpoint.h"
+#include "shard_loader/load/load_shard.h"
+#include "shard_loader/model/dtype.h"
+#include "shard_loader/plan/rank_plan.h"
+#include "worker/model/weight_images.h"
+#include "worker/model/weights.h"
+
+namespace tessera::worker {
+
+struct LoadedWeights {
+  std::unique_ptr<const Weights> weights;
+  uint64_t bytes_read = 0;  // of the checkpoint; none where the image was there
+};
+
+// Takes the image of this rank from `images`, or reads the rank's slices, packs them, and has
+// `images` keep the result. Errors: those of the checkpoint; RESOURCE_EXHAUSTED (no memory).
+absl::StatusOr<LoadedWeights> LoadWeights(const shard_loader::Checkpoint& checkpoint,
+                                          const shard_loader::RankPlan& plan,
+                                          shard_loader::DType dtype, WeightImages& images,
+                                          const shard_loader::LoadProgress& progress);
+
+}  // namespace tessera::worker
+
+#endif  // TESSERA_WORKER_MODEL_LOAD_WEIGHTS_H_
