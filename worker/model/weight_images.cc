@@ -10,8 +10,6 @@ absl::StatusOr<Buffer> PrivateImages::Make(const ImageKey& key) {
   return Buffer::Allocate(key.bytes, "the weights");
 }
 
-absl::StatusOr<Buffer> PrivateImages::Keep(const ImageKey&, Buffer image) {
-  return image;
-}
+absl::StatusOr<Buffer> PrivateImages::Keep(const ImageKey&, Buffer image) { return image; }
 
 }  // namespace tessera::worker
