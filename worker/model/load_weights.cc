@@ -10,7 +10,7 @@ namespace tessera::worker {
 namespace {
 
 // Goes up with every change of the packed layout: an image may be older than the program.
-constexpr int kLayoutVersion = 1;
+constexpr int kLayoutVersion = 2;
 
 ImageKey KeyOf(const shard_loader::Checkpoint& checkpoint, const shard_loader::RankPlan& plan,
                shard_loader::DType dtype) {

@@ -37,10 +37,13 @@ void PackMatrix(const PackedTensor& tensor, DType stored, const std::byte* from,
       for (int64_t r = 0; r < height; ++r) {
         const int64_t first = (row + r) * tensor.columns + column;
         WidenElements(from + first * from_size, stored, width, rows.data());
-        for (int64_t c = 0; c < width; ++c) packed[c * kTileRows + r] = rows[c];
+        for (int64_t c = 0; c < width; ++c) {
+          packed[shard_loader::PackedIndex(r, c, kColumnChunk, tensor.dtype)] = rows[c];
+        }
       }
-      const int64_t index = shard_loader::PackedIndex(row, column, tensor.columns);
-      NarrowElements(packed.data(), width * kTileRows, tensor.dtype, to + index * to_size);
+      const int64_t index = shard_loader::PackedIndex(row, column, tensor.columns, tensor.dtype);
+      NarrowElements(packed.data(), shard_loader::PackedElements(kTileRows, width), tensor.dtype,
+                     to + index * to_size);
     }
   }
 }

@@ -114,20 +114,19 @@ bool SameBits(const Floats& a, const Floats& b) {
 
 Matrix::Matrix(uint64_t seed, int64_t rows, int64_t columns, DType dtype)
     : rows(rows), columns(columns), dtype(dtype) {
-  const int64_t padded =
-      (rows + shard_loader::kTileRows - 1) / shard_loader::kTileRows * shard_loader::kTileRows;
-  bytes.resize(padded * columns * DTypeSize(dtype));
+  bytes.resize(shard_loader::PackedElements(rows, columns) * DTypeSize(dtype));
   const Floats values = RandomFloats(seed, rows * columns);
   for (int64_t row = 0; row < rows; ++row) {
     for (int64_t column = 0; column < columns; ++column) {
       worker::StoreElement(values[row * columns + column], bytes.data(),
-                           shard_loader::PackedIndex(row, column, columns), dtype);
+                           shard_loader::PackedIndex(row, column, columns, dtype), dtype);
     }
   }
 }
 
 float Matrix::At(int64_t row, int64_t column) const {
-  return worker::LoadElement(bytes.data(), shard_loader::PackedIndex(row, column, columns), dtype);
+  return worker::LoadElement(bytes.data(), shard_loader::PackedIndex(row, column, columns, dtype),
+                             dtype);
 }
 
 Floats RunProduct(worker::Backend& backend, const ProductCase& test, uint64_t seed) {
@@ -166,7 +165,9 @@ AttentionInputs::AttentionInputs(const AttentionCase& test_case, uint64_t seed) 
   }
   // Blocks of a sequence do not lie in order.
   for (auto& table : blocks) std::reverse(table.begin(), table.end());
-  for (const auto& table : blocks) block_tables.push_back(table.data());
+  for (const auto& table : blocks) {
+    block_tables.push_back(test.one_sequence ? blocks.back().data() : table.data());
+  }
   const int64_t elements = next_block * test.num_kv_heads * shape.elements();
   const Floats values = RandomFloats(seed, elements);
   cache.resize(elements * DTypeSize(test.kv_dtype));
@@ -258,6 +259,13 @@ Floats RunEverything(worker::Backend& backend, uint64_t seed) {
   attention.soft_cap = random.Below(2) == 1 ? 3.0f : 0.0f;
   attention.biased = random.Below(2) == 1;
   attention.sinks = random.Below(2) == 1;
+  if (random.Below(2) == 1) {  // a chunk of one sequence
+    attention.one_sequence = true;
+    attention.positions.resize(1);
+    for (int64_t row = random.Below(40); row > 0; --row) {
+      attention.positions.push_back(attention.positions.back() + 1);
+    }
+  }
   AttentionInputs inputs(attention, random.Next());
   Append(inputs.RotateAndStore(backend), &all);
   Append(inputs.Attend(backend, 0, static_cast<int64_t>(attention.positions.size())), &all);

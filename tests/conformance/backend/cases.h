@@ -46,7 +46,8 @@ struct ProductCase {
 Floats RunProduct(worker::Backend& backend, const ProductCase& test, uint64_t seed);
 
 struct AttentionCase {
-  std::vector<int32_t> positions;  // a row each; every row is a sequence of its own
+  std::vector<int32_t> positions;  // a row each; every row is a sequence of its own, or all are
+                                   // rows of one, ascending
   int64_t num_heads;
   int64_t num_kv_heads;
   int64_t head_size;
@@ -62,6 +63,7 @@ struct AttentionCase {
 
   int64_t values() const { return value_size > 0 ? value_size : head_size; }
   int64_t rotary() const { return rotary_size > 0 ? rotary_size : head_size; }
+  bool one_sequence = false;
 };
 
 struct AttentionInputs {

@@ -84,6 +84,20 @@ TEST_CASE("a row of attention does not depend on the rows beside it") {
       CHECK(SameBits(inputs.Attend(*backend, row, 1),
                      Floats(all.begin() + row * 128, all.begin() + (row + 1) * 128)));
     }
+    AttentionCase chunk = {{}, 6, 2, 80, 0, DType::kBF16};
+    chunk.one_sequence = true;
+    for (int32_t position = 240; position < 280; ++position) chunk.positions.push_back(position);
+    for (int64_t window : {0, 7, 20, 250}) {
+      chunk.window = window;
+      AttentionInputs rows(chunk, 7);
+      rows.RotateAndStore(*backend);
+      const Floats together = rows.Attend(*backend, 0, 40);
+      for (int64_t row = 0; row < 40; ++row) {
+        INFO("kernel set " << kernels << ", window " << window << ", row " << row);
+        CHECK(SameBits(rows.Attend(*backend, row, 1),
+                       Floats(together.begin() + row * 480, together.begin() + (row + 1) * 480)));
+      }
+    }
   }
 }
 

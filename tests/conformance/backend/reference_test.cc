@@ -224,6 +224,13 @@ TEST_CASE("attention is that of the reference at every length, window and cache 
   }
   CheckAttention({lengths, 2, 2, 128, 300, DType::kF32});
   CheckAttention({lengths, 2, 1, 80, 1, DType::kF32});
+  std::vector<int32_t> chunk;
+  for (int32_t position = 230; position < 300; ++position) chunk.push_back(position);
+  for (int64_t window : {0, 20}) {
+    AttentionCase test = {chunk, 8, 2, 64, window, DType::kBF16};
+    test.one_sequence = true;
+    CheckAttention(test);
+  }
 }
 
 TEST_CASE("caps, slopes, sinks, partial and interleaved rotations are those of the reference") {

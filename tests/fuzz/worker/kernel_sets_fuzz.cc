@@ -69,7 +69,7 @@ std::vector<float> RunProduct(Backend& backend, Bytes& bytes) {
   const DType dtype = PickDType(bytes);
   const auto order = tessera::worker::SumOrder::Whole(columns);
   const int64_t padded = (outputs + 15) / 16 * 16;
-  const auto weights = bytes.Raw(padded * columns * DTypeSize(dtype));
+  const auto weights = bytes.Raw(padded * (columns + 1) / 2 * 2 * DTypeSize(dtype));
   const auto input = bytes.Floats(rows * columns);
   const auto bias = bytes.Floats(outputs);
   std::vector<float> output(rows * outputs);

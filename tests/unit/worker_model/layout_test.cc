@@ -35,12 +35,21 @@ std::vector<RankPlan> Plans(const DecoderSpec& spec, int tp, int pp) {
   return *plans;
 }
 
-TEST_CASE("packed elements lie in tiles of 16 rows, column by column") {
-  CHECK(shard_loader::PackedIndex(0, 0, 5) == 0);
-  CHECK(shard_loader::PackedIndex(3, 0, 5) == 3);
-  CHECK(shard_loader::PackedIndex(0, 1, 5) == 16);
-  CHECK(shard_loader::PackedIndex(15, 4, 5) == 79);
-  CHECK(shard_loader::PackedIndex(17, 2, 5) == 80 + 32 + 1);
+TEST_CASE("packed elements lie in tiles of 16 rows, pair of columns by pair") {
+  for (DType dtype : {DType::kF32, DType::kF16}) {
+    CHECK(shard_loader::PackedIndex(0, 0, 5, dtype) == 0);
+    CHECK(shard_loader::PackedIndex(3, 0, 5, dtype) == 3);
+    CHECK(shard_loader::PackedIndex(0, 1, 5, dtype) == 16);
+    CHECK(shard_loader::PackedIndex(15, 4, 5, dtype) == 79);
+    CHECK(shard_loader::PackedIndex(17, 2, 5, dtype) == 96 + 32 + 1);
+  }
+  CHECK(shard_loader::PackedElements(17, 5) == 2 * 16 * 6);
+}
+
+TEST_CASE("pairs of bf16 lie side by side") {
+  CHECK(shard_loader::PackedIndex(0, 1, 5, DType::kBF16) == 1);
+  CHECK(shard_loader::PackedIndex(3, 0, 5, DType::kBF16) == 6);
+  CHECK(shard_loader::PackedIndex(17, 3, 5, DType::kBF16) == 96 + 32 + 3);
 }
 
 TEST_CASE("the packed layout has every weight of the rank once, aligned and without overlap") {

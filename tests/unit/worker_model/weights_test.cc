@@ -73,13 +73,14 @@ TEST_CASE("weights are packed in tiles, matrices in their dtype and vectors in f
     CHECK(head.rows == 20);
     for (int64_t row = 0; row < 20; ++row) {
       for (int64_t column = 0; column < 4; ++column) {
-        const float value =
-            LoadElement(head.data, shard_loader::PackedIndex(row, column, 4), DType::kF16);
+        const float value = LoadElement(
+            head.data, shard_loader::PackedIndex(row, column, 4, DType::kF16), DType::kF16);
         CHECK(value == (row * 4 + column) * 0.25f);
       }
     }
     // The rows that the last tile has too many are zeros.
-    CHECK(LoadElement(head.data, shard_loader::PackedIndex(31, 3, 4), DType::kF16) == 0.0f);
+    CHECK(LoadElement(head.data, shard_loader::PackedIndex(31, 3, 4, DType::kF16), DType::kF16) ==
+          0.0f);
     CHECK((*weights)->layers()[0].mlp_norm[3] == 0.75f);
     CHECK((*weights)->layers()[0].query_bias == nullptr);
     CHECK((*weights)->layers()[0].down.columns == 8);

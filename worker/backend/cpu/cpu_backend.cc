@@ -1,6 +1,7 @@
 #include "worker/backend/cpu/cpu_backend.h"
 
 #include <algorithm>
+#include <vector>
 
 #include "shard_loader/plan/packed_layout.h"
 #include "worker/tensor/convert.h"
@@ -14,10 +15,9 @@ using shard_loader::kTileRows;
 // Work below this, in multiplications or elements, is not worth waking a thread for.
 constexpr int64_t kProductGrain = 1 << 15;
 constexpr int64_t kElementGrain = 1 << 13;
-// Rows that pass over a block of weights while it stays in the cache.
-constexpr int64_t kRowsPerTask = 48;
-// A task takes whole blocks of tiles of every kernel set.
+// A task takes whole blocks of tiles of every kernel set, where there are enough.
 constexpr int64_t kTilesPerTask = 8;
+constexpr int64_t kLeastTilesPerTask = 2;
 
 int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -28,9 +28,9 @@ class CpuBackend : public Backend {
   void EmbedRows(const PackedMatrix& table, const int64_t* ids, int64_t count,
                  float* output) override {
     pool_.ParallelFor(count, [&](int64_t i) {
-      const int64_t first = shard_loader::PackedIndex(ids[i], 0, table.columns);
       for (int64_t c = 0; c < table.columns; ++c) {
-        output[i * table.columns + c] = LoadElement(table.data, first + c * kTileRows, table.dtype);
+        const int64_t index = shard_loader::PackedIndex(ids[i], c, table.columns, table.dtype);
+        output[i * table.columns + c] = LoadElement(table.data, index, table.dtype);
       }
     });
   }
@@ -47,18 +47,26 @@ class CpuBackend : public Backend {
   void Product(const ProductArgs& args) override {
     const int64_t tiles = CeilDiv(args.weights.rows, kTileRows);
     const int64_t work = args.num_rows * args.weights.columns * kTileRows;
+    const bool few_rows = args.num_rows <= kernels_.block_rows;
+    const int64_t panels = few_rows ? 1 : CeilDiv(args.num_rows, kPanelRows);
     // Fewer tiles to a task where there are few, so that all threads have some.
-    int64_t step = kTilesPerTask;
-    while (step > 4 && tiles < step * pool_.threads()) step /= 2;
-    if (pool_.threads() == 1 || tiles * work < kProductGrain) step = tiles;
-    const int64_t columns = CeilDiv(tiles, step);
-    const int64_t row_chunks = CeilDiv(args.num_rows, kRowsPerTask);
-    pool_.ParallelFor(columns * row_chunks, [&](int64_t task) {
-      const int64_t row = task % row_chunks * kRowsPerTask;
-      const int64_t tile = task / row_chunks * step;
-      kernels_.product(args, {row, std::min(row + kRowsPerTask, args.num_rows)},
+    int64_t step = few_rows ? kTilesPerTask : kPanelTiles;
+    while (step > kLeastTilesPerTask && tiles * panels < 2 * step * pool_.threads()) step /= 2;
+    const bool alone = pool_.threads() == 1 || tiles * work < kProductGrain;
+    if (alone) step = few_rows ? tiles : kPanelTiles;
+    // Panels of a block of tiles follow each other, and find its weights in the cache.
+    const int64_t tasks = panels * CeilDiv(tiles, step);
+    auto run = [&](int64_t task) {
+      const int64_t panel = task % panels;
+      const int64_t tile = task / panels * step;
+      kernels_.product(args, {panel * args.num_rows / panels, (panel + 1) * args.num_rows / panels},
                        {tile, std::min(tile + step, tiles)});
-    });
+    };
+    if (alone) {
+      for (int64_t task = 0; task < tasks; ++task) run(task);
+    } else {
+      pool_.ParallelFor(tasks, run);
+    }
   }
 
   void RopeAndStore(const RowTable& rows, const RopeArgs& args, const KvLayer& cache) override {
@@ -72,10 +80,9 @@ class CpuBackend : public Backend {
   }
 
   void Attend(const RowTable& rows, const AttentionArgs& args, const KvLayer& cache) override {
-    pool_.ParallelFor(rows.num_rows * args.num_heads, [&](int64_t task) {
-      // Heads side by side over the same rows keep their keys in the cache.
-      kernels_.attend(rows, args, cache, task % rows.num_rows, task / rows.num_rows);
-    });
+    CutAttention(rows, args);
+    pool_.ParallelFor(static_cast<int64_t>(parts_.size()),
+                      [&](int64_t task) { kernels_.attend(rows, args, cache, parts_[task]); });
   }
 
   void Activate(const ActivationArgs& args) override {
@@ -112,6 +119,29 @@ class CpuBackend : public Backend {
     });
   }
 
+  // Heads of one KV head go together, and with them neighbouring rows of one sequence.
+  void CutAttention(const RowTable& rows, const AttentionArgs& args) {
+    parts_.clear();
+    for (int64_t head = 0; head < args.num_heads;) {
+      int64_t end = head + 1;
+      while (end < args.num_heads && end - head < kAttentionQueries &&
+             args.kv_head_of[end] == args.kv_head_of[head]) {
+        ++end;
+      }
+      const int64_t most_rows = kAttentionQueries / (end - head);
+      for (int64_t row = 0; row < rows.num_rows;) {
+        int64_t last = row + 1;
+        while (last < rows.num_rows && last - row < most_rows &&
+               rows.block_tables[last] == rows.block_tables[row]) {
+          ++last;
+        }
+        parts_.push_back({{row, last}, {head, end}});
+        row = last;
+      }
+      head = end;
+    }
+  }
+
   // body(Slice) over [0, count) in parts of at least `grain` of work, `cost` each.
   template <typename Body>
   void Split(int64_t count, int64_t cost, int64_t grain, const Body& body) {
@@ -125,6 +155,7 @@ class CpuBackend : public Backend {
 
   const CpuKernels& kernels_;
   ThreadPool pool_;
+  std::vector<AttentionPart> parts_;  // of the call at hand
 };
 
 }  // namespace

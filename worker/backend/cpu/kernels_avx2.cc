@@ -1,6 +1,7 @@
 // The kernels compiled for AVX2 with FMA and F16C.
 #include <immintrin.h>
 
+#include <cstddef>
 #include <cstdint>
 
 #include "shard_loader/plan/workspace.h"
@@ -25,8 +26,8 @@ using shard_loader::kKvBlockTokens;
 
 }  // namespace
 
-const CpuKernels kAvx2Kernels = {"avx2",           &Product,     &Norm,        &SquareSums,
-                                 &RopeAndStore,    &Attend,      &Activate,    &AddToResidual,
-                                 &AddWeightedRows, &ScaleAndCap, &SoftmaxBlock};
+const CpuKernels kAvx2Kernels = {"avx2",         kBlockRows,       &Product,     &Norm,
+                                 &SquareSums,    &RopeAndStore,    &Attend,      &Activate,
+                                 &AddToResidual, &AddWeightedRows, &ScaleAndCap, &SoftmaxBlock};
 
 }  // namespace tessera::worker

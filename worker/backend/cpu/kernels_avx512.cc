@@ -1,6 +1,7 @@
 // The kernels compiled for AVX-512 (F, BW, VL, DQ).
 #include <immintrin.h>
 
+#include <cstddef>
 #include <cstdint>
 
 #include "shard_loader/plan/workspace.h"
@@ -25,8 +26,8 @@ using shard_loader::kKvBlockTokens;
 
 }  // namespace
 
-const CpuKernels kAvx512Kernels = {"avx512",         &Product,     &Norm,        &SquareSums,
-                                   &RopeAndStore,    &Attend,      &Activate,    &AddToResidual,
-                                   &AddWeightedRows, &ScaleAndCap, &SoftmaxBlock};
+const CpuKernels kAvx512Kernels = {"avx512",       kBlockRows,       &Product,     &Norm,
+                                   &SquareSums,    &RopeAndStore,    &Attend,      &Activate,
+                                   &AddToResidual, &AddWeightedRows, &ScaleAndCap, &SoftmaxBlock};
 
 }  // namespace tessera::worker

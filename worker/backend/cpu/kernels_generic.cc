@@ -1,4 +1,5 @@
 // The kernels compiled for any machine.
+#include <cstddef>
 #include <cstdint>
 
 #include "shard_loader/plan/workspace.h"
@@ -23,8 +24,8 @@ using shard_loader::kKvBlockTokens;
 
 }  // namespace
 
-const CpuKernels kGenericKernels = {"generic",        &Product,     &Norm,        &SquareSums,
-                                    &RopeAndStore,    &Attend,      &Activate,    &AddToResidual,
-                                    &AddWeightedRows, &ScaleAndCap, &SoftmaxBlock};
+const CpuKernels kGenericKernels = {"generic",      kBlockRows,       &Product,     &Norm,
+                                    &SquareSums,    &RopeAndStore,    &Attend,      &Activate,
+                                    &AddToResidual, &AddWeightedRows, &ScaleAndCap, &SoftmaxBlock};
 
 }  // namespace tessera::worker

@@ -17,7 +17,8 @@ using shard_loader::KvBlockShape;
 using shard_loader::PackedIndex;
 
 float Weight(const PackedMatrix& matrix, int64_t row, int64_t column) {
-  return LoadElement(matrix.data, PackedIndex(row, column, matrix.columns), matrix.dtype);
+  return LoadElement(matrix.data, PackedIndex(row, column, matrix.columns, matrix.dtype),
+                     matrix.dtype);
 }
 
 // Where the cache holds element i of a head's key or value at a position.
