@@ -58,6 +58,11 @@ void AddComplete(CLI::App& app, Context& context) {
   command->add_option("--token-ids", flags->token_ids, "The prompt as token ids, as they are")
       ->type_name("ID,ID,...");
   AddGenerationFlags(*command, flags->generate);
+  command
+      ->add_flag_callback(
+          "--echo", [flags] { flags->generate.output.echo = true; },
+          "Begin the answer with the prompt; --logprobs then shows its tokens too")
+      ->group("Output");
   command->add_flag("--show-token-ids", flags->answer.show_token_ids, "Print the ids too")
       ->group("Output");
   command->add_flag("--json", flags->answer.json, "Print one JSON object at the end")

@@ -1,9 +1,67 @@
 #include "client/cli/generation_flags.h"
 
 #include <string>
+#include <vector>
+
+#include <CLI/Validators.hpp>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "client/cli/input.h"
+#include "client/cli/terminal.h"
 
 namespace tessera::client {
 namespace {
+
+struct Bias {
+  uint32_t id = 0;
+  float bias = 0;
+};
+
+absl::StatusOr<Bias> ParseBias(const std::string& text) {
+  const size_t colon = text.find(':');
+  Bias result;
+  if (colon == std::string::npos || !absl::SimpleAtoi(text.substr(0, colon), &result.id) ||
+      !absl::SimpleAtof(text.substr(colon + 1), &result.bias)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("'", Escaped(text), "' is not ID:BIAS, as in 42:-1.5"));
+  }
+  return result;
+}
+
+// A check that refuses what `parse` refuses.
+template <typename Parse>
+CLI::Validator Checked(Parse parse) {
+  return CLI::Validator(
+      [parse](std::string& text) { return std::string(parse(text).status().message()); }, "");
+}
+
+void AddRestrictions(CLI::App& app, SamplingOptions& sampling) {
+  const std::string group = "Sampling";
+  app.add_option_function<std::vector<std::string>>(
+         "--logit-bias",
+         [&sampling](const std::vector<std::string>& values) {
+           for (const std::string& value : values) {
+             const Bias each = *ParseBias(value);
+             sampling.logit_bias[each.id] = each.bias;
+           }
+         },
+         "Add BIAS to the logit of a token; may be given several times")
+      ->check(Checked(ParseBias))
+      ->allow_extra_args(false)
+      ->type_name("ID:BIAS")
+      ->group(group);
+  app.add_option_function<std::string>(
+         "--allowed-token-ids",
+         [&sampling](const std::string& ids) { sampling.allowed_token_ids = *ParseTokenIds(ids); },
+         "Draw from these tokens only")
+      ->check(Checked(ParseTokenIds))
+      ->type_name("ID,ID,...")
+      ->group(group);
+  app.add_option("--bad-word", sampling.bad_words, "Never write this; may be given several times")
+      ->allow_extra_args(false)
+      ->group(group);
+}
 
 void AddSampling(CLI::App& app, SamplingOptions& sampling) {
   const std::string group = "Sampling";
@@ -27,6 +85,7 @@ void AddSampling(CLI::App& app, SamplingOptions& sampling) {
                  "Taken once per time that a token stands in the answer")
       ->group(group);
   app.add_option("--seed", sampling.seed, "The same seed draws the same tokens")->group(group);
+  AddRestrictions(app, sampling);
 }
 
 void AddStop(CLI::App& app, StopOptions& stop) {

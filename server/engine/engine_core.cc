@@ -15,6 +15,17 @@ absl::Status FieldError(std::string_view field, std::string message) {
   return status;
 }
 
+// Why the workers failed a sequence. What a request forbids itself is its own mistake.
+absl::Status GivenUp(const SequenceResult& result) {
+  if (!result.nothing_to_draw) {
+    return absl::InternalError(absl::StrCat("the workers gave this request up: ", result.error));
+  }
+  return absl::InvalidArgumentError(
+      "no token is left to draw: allowed_token_ids, bad_words and min_tokens forbid every one "
+      "here; "
+      "allow more");
+}
+
 }  // namespace
 
 EngineCore::EngineCore(const EngineOptions& options, Environment environment)
@@ -139,8 +150,7 @@ void EngineCore::Apply(uint64_t key, SequenceResult& result, std::map<uint64_t, 
   Live& live = it->second;
   live.sequence->AddPromptLogprobs(result.prompt_position, std::move(result.prompt_tokens));
   if (result.finish == Finish::kFailed) {
-    return End(
-        key, absl::InternalError(absl::StrCat("the workers gave this request up: ", result.error)));
+    return End(key, GivenUp(result));
   }
   if (result.tokens.empty()) return;
   if (!live.accepted) Accept(live);

@@ -19,7 +19,7 @@ struct Request {
   std::vector<uint32_t> prompt;         // not empty
   std::vector<uint32_t> continue_from;  // generated before; counts as generated
   SamplingParams sampling;              // with the seed
-  std::optional<uint32_t> max_tokens;   // at least 1; none: to the end of the context
+  std::optional<uint32_t> max_tokens;   // none: to the end of the context; 0: the prompt alone
   uint32_t min_tokens = 0;              // before it no stop id is drawn and no stop string counts
   std::vector<std::string> stop_strings;
   std::vector<uint32_t> stop_token_ids;  // those of the model included, unless they are ignored

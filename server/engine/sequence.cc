@@ -13,7 +13,7 @@ constexpr size_t kDecodeContext = 8;
 
 uint32_t ResolveMaxTokens(const Request& request, uint32_t max_length) {
   uint32_t room = max_length - static_cast<uint32_t>(request.prompt.size());
-  return std::min(request.max_tokens.value_or(room), room);
+  return std::clamp(request.max_tokens.value_or(room), 1u, room);
 }
 
 }  // namespace
@@ -30,10 +30,12 @@ Sequence::Sequence(Request request, uint32_t max_length, const Tokenizer& tokeni
   for (uint32_t id : request_.continue_from) {
     if (!finished_) AppendId(id);
   }
+  if (prompt_alone() && !request_.prompt_logprobs) Finish(FinishReason::kLength);
 }
 
 DeltaEvent Sequence::Append(std::vector<Token> tokens) {
   DeltaEvent delta;
+  if (prompt_alone() && !finished_) Finish(FinishReason::kLength);
   for (Token& token : tokens) {
     if (finished_) break;
     delta.text += AppendId(token.id);

@@ -36,6 +36,7 @@ class Sequence {
   const std::vector<uint32_t>& log() const { return log_; }
   uint32_t prompt_length() const { return static_cast<uint32_t>(request_.prompt.size()); }
   uint32_t generated() const { return static_cast<uint32_t>(log_.size()) - prompt_length(); }
+  // That the workers may generate: at least one, also where the answer is to have none.
   uint32_t max_tokens() const { return max_tokens_; }
 
   // The sequence as the workers are told of it.
@@ -57,6 +58,7 @@ class Sequence {
   std::string EndAt(FinishReason reason, std::optional<uint32_t> stop_token_id, std::string last);
   void Finish(FinishReason reason);
   bool IsStopToken(uint32_t id) const;
+  bool prompt_alone() const { return request_.max_tokens == 0u; }
 
   Request request_;
   uint32_t max_tokens_;

@@ -15,6 +15,16 @@ void ToProto(const SamplingParams& from, v1::SamplingParams* to) {
   to->set_presence_penalty(from.presence_penalty);
   to->set_frequency_penalty(from.frequency_penalty);
   to->set_seed(from.seed);
+  for (const TokenBias& each : from.logit_bias) {
+    v1::TokenBias* added = to->add_logit_bias();
+    added->set_id(each.id);
+    added->set_bias(each.bias);
+  }
+  to->mutable_allowed_token_ids()->Add(from.allowed_token_ids.begin(),
+                                       from.allowed_token_ids.end());
+  for (const std::vector<uint32_t>& word : from.bad_words) {
+    to->add_bad_words()->mutable_ids()->Add(word.begin(), word.end());
+  }
 }
 
 void ToProto(const SequenceStart& from, v1::SequenceStart* to) {
@@ -58,6 +68,7 @@ SequenceResult FromProto(const v1::SequenceResult& from) {
   for (const v1::Token& token : from.tokens()) to.tokens.push_back(FromProto(token));
   to.finish = FromProto(from.finish());
   to.error = from.error();
+  to.nothing_to_draw = from.nothing_to_draw();
   to.prompt_position = from.prompt_position();
   for (const v1::Token& token : from.prompt_tokens()) to.prompt_tokens.push_back(FromProto(token));
   return to;

@@ -76,6 +76,10 @@ bool AnswerStream::Rest() {
 
 void AnswerStream::WriteNext() {
   while (true) {
+    if (!responses_.empty()) {
+      StartWrite(&responses_.front());
+      return;
+    }
     std::optional<ResponseEvent> event = stream_->Take();
     if (!event) {
       if (Rest()) return;
@@ -90,17 +94,17 @@ void AnswerStream::WriteNext() {
       return;
     }
     if (broken_) continue;
-    std::optional<v1::GenerateResponse> response = ToResponse(*event, format_);
-    if (!response) continue;
-    response_ = *std::move(response);
-    StartWrite(&response_);
-    return;
+    for (v1::GenerateResponse& response : ToResponses(*event, format_)) {
+      responses_.push_back(std::move(response));
+    }
   }
 }
 
 void AnswerStream::OnWriteDone(bool ok) {
+  responses_.pop_front();
   if (!ok) {
     broken_ = true;
+    responses_.clear();
     engine_.Cancel(key_);
   }
   WriteNext();

@@ -3,6 +3,7 @@
 #define TESSERA_SERVER_FRONTEND_ANSWER_STREAM_H_
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 
 #include <grpcpp/server_context.h>
@@ -56,8 +57,8 @@ class AnswerStream : public grpc::ServerWriteReactor<v1::GenerateResponse>,
   bool woken_ ABSL_GUARDED_BY(mutex_) = false;  // while it was
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;
   // Of the one who has busy_.
-  v1::GenerateResponse response_;
-  bool broken_ = false;  // the client can no longer be written to
+  std::deque<v1::GenerateResponse> responses_;  // the first is being written
+  bool broken_ = false;                         // the client can no longer be written to
 };
 
 }  // namespace tessera::server

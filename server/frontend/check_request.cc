@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "proto/rpc/status.h"
+#include "server/frontend/restrictions.h"
 #include "server/text/utf8.h"
 #include "shard_loader/status_macros.h"
 
@@ -56,11 +57,6 @@ absl::Status RefuseUnbuilt(const v1::SamplingParams& sampling) {
   if (sampling.best_of() > 1) return Unimplemented("sampling.best_of", "best_of");
   if (sampling.has_beam_width()) return Unimplemented("sampling.beam_width", "beam search");
   if (sampling.has_length_penalty()) return Unimplemented("sampling.length_penalty", "beam search");
-  if (!sampling.logit_bias().empty()) return Unimplemented("sampling.logit_bias", "logit_bias");
-  if (!sampling.allowed_token_ids().empty()) {
-    return Unimplemented("sampling.allowed_token_ids", "allowed_token_ids");
-  }
-  if (!sampling.bad_words().empty()) return Unimplemented("sampling.bad_words", "bad_words");
   return absl::OkStatus();
 }
 
@@ -128,9 +124,6 @@ absl::Status ResolveStop(const v1::StopConditions& stop, const ServedModel& mode
   }
   request.include_stop = stop.include_stop_string();
   if (stop.has_max_tokens()) request.max_tokens = stop.max_tokens();
-  if (request.max_tokens == 0u) {
-    return FieldError("stop.max_tokens", "stop.max_tokens must be at least 1, got 0");
-  }
   request.min_tokens = stop.min_tokens();
   uint32_t most = request.max_tokens.value_or(model.max_model_len);
   if (request.min_tokens > most) {
@@ -149,7 +142,6 @@ absl::Status CheckLogprobs(std::string_view field, uint32_t count, const ServedM
 
 absl::Status ResolveOutput(const v1::OutputOptions& output, const ServedModel& model,
                            Request& request) {
-  if (output.echo()) return Unimplemented("output.echo", "echo");
   if (output.has_logprobs()) {
     RETURN_IF_ERROR(CheckLogprobs("output.logprobs", output.logprobs(), model));
     request.logprobs = output.logprobs();
@@ -159,6 +151,19 @@ absl::Status ResolveOutput(const v1::OutputOptions& output, const ServedModel& m
     request.prompt_logprobs = output.prompt_logprobs();
   }
   request.keep_special_tokens = output.keep_special_tokens();
+  return absl::OkStatus();
+}
+
+// What echo adds: no answer is needed, and the prompt's tokens have logprobs where the answer's do.
+absl::Status ResolveEcho(const v1::OutputOptions& output, Request& request) {
+  if (request.max_tokens == 0u && !(output.echo() && request.continue_from.empty())) {
+    return FieldError("stop.max_tokens",
+                      "stop.max_tokens must be at least 1, got 0; with output.echo and without "
+                      "continue_from it may be 0");
+  }
+  if (output.echo() && request.continue_from.empty() && request.logprobs) {
+    request.prompt_logprobs = std::max(request.prompt_logprobs.value_or(0), *request.logprobs);
+  }
   return absl::OkStatus();
 }
 
@@ -177,11 +182,13 @@ absl::StatusOr<Request> CheckCommon(const Proto& proto, const ServedModel& model
   request.id = proto.request_id();
   request.sampling = Resolve(proto.sampling(), model.defaults);
   RETURN_IF_ERROR(CheckSampling(request.sampling));
+  RETURN_IF_ERROR(ResolveRestrictions(proto.sampling(), model, request.sampling));
   RETURN_IF_ERROR(ResolveStop(proto.stop(), model, request));
   RETURN_IF_ERROR(ResolveOutput(proto.output(), model, request));
   RETURN_IF_ERROR(CheckTokenIds("continue_from", proto.continue_from().ids(), model));
   request.continue_from.assign(proto.continue_from().ids().begin(),
                                proto.continue_from().ids().end());
+  RETURN_IF_ERROR(ResolveEcho(proto.output(), request));
   return request;
 }
 

@@ -14,10 +14,10 @@
 
 namespace tessera::server {
 
-// Everything but prompt, id, seed where none is given, and deadline, which the caller sets. Ranges
-// follow vLLM's SamplingParams; defaults are its own, overridden by the model's. INVALID_ARGUMENT,
-// NOT_FOUND (another model), or UNIMPLEMENTED for a field whose feature is not there; each names
-// its field in the details.
+// Everything but prompt, bad words, id, seed where none is given, and deadline, which the caller
+// sets. Ranges follow vLLM's SamplingParams; defaults are its own, overridden by the model's.
+// INVALID_ARGUMENT, NOT_FOUND (another model), or UNIMPLEMENTED for a field whose feature is not
+// there; each names its field in the details.
 absl::StatusOr<Request> CheckParameters(const v1::GenerateRequest& request,
                                         const ServedModel& model);
 absl::StatusOr<Request> CheckParameters(const v1::ChatRequest& request, const ServedModel& model);

@@ -1,20 +1,41 @@
 #include "server/frontend/convert.h"
 
+#include <algorithm>
 #include <variant>
+
+#include "absl/types/span.h"
 
 namespace tessera::server {
 namespace {
 
-void FillLogprobs(const Token& token, const AnswerFormat& format, v1::TokenLogprobs& out) {
+// Tokens of an echoed prompt in one message: with their logprobs far below a client's limit.
+constexpr size_t kEchoTokens = 512;
+
+// `count`: of the alternatives; the event may have more.
+void FillLogprobs(const Token& token, uint32_t count, const AnswerFormat& format,
+                  v1::TokenLogprobs& out) {
   out.set_token_id(token.id);
   out.set_logprob(token.logprob);
   out.set_token_bytes(format.tokenizer->TokenBytes(token.id));
-  for (const TopToken& top : token.top) {
+  for (const TopToken& top : absl::MakeConstSpan(token.top).subspan(0, count)) {
     auto* entry = out.add_top();
     entry->set_token_id(top.id);
     entry->set_logprob(top.logprob);
     entry->set_token_bytes(format.tokenizer->TokenBytes(top.id));
   }
+}
+
+// The prompt's tokens that can be told of: all, unless the answer was over before it was computed.
+size_t PromptTokens(const AcceptedEvent& event, const AnswerFormat& format) {
+  return std::min(format.prompt.size(), event.prompt_logprobs.size() + 1);
+}
+
+// Of the prompt's token `i`: the first has no logprob.
+void FillPromptLogprobs(const AcceptedEvent& event, size_t i, uint32_t count,
+                        const AnswerFormat& format, v1::TokenLogprobs& out) {
+  if (i > 0) return FillLogprobs(event.prompt_logprobs[i - 1], count, format, out);
+  out.set_token_id(format.prompt[0]);
+  out.set_token_bytes(format.tokenizer->TokenBytes(format.prompt[0]));
 }
 
 void Fill(const AcceptedEvent& event, const AnswerFormat& format, v1::Accepted& out) {
@@ -25,13 +46,8 @@ void Fill(const AcceptedEvent& event, const AnswerFormat& format, v1::Accepted& 
     out.mutable_prompt_token_ids()->mutable_ids()->Assign(format.prompt.begin(),
                                                           format.prompt.end());
   }
-  if (format.prompt_logprobs) {
-    auto* first = out.add_prompt_logprobs();
-    first->set_token_id(format.prompt[0]);
-    first->set_token_bytes(format.tokenizer->TokenBytes(format.prompt[0]));
-    for (const Token& token : event.prompt_logprobs) {
-      FillLogprobs(token, format, *out.add_prompt_logprobs());
-    }
+  for (size_t i = 0; format.prompt_logprobs && i < PromptTokens(event, format); ++i) {
+    FillPromptLogprobs(event, i, *format.prompt_logprobs, format, *out.add_prompt_logprobs());
   }
 }
 
@@ -39,7 +55,7 @@ bool Fill(const DeltaEvent& event, const AnswerFormat& format, v1::Delta& out) {
   out.set_text(event.text);
   for (const Token& token : event.tokens) {
     if (format.token_ids) out.add_token_ids(token.id);
-    if (format.logprobs) FillLogprobs(token, format, *out.add_logprobs());
+    if (format.logprobs) FillLogprobs(token, *format.logprobs, format, *out.add_logprobs());
   }
   return !out.text().empty() || out.token_ids_size() > 0 || out.logprobs_size() > 0;
 }
@@ -52,19 +68,31 @@ void Fill(const FinishedEvent& event, v1::Finished& out) {
   if (event.stop_token_id) out.set_stop_token_id(*event.stop_token_id);
 }
 
+// The prompt as the first part of an answer: all of its text, then its logprobs in pieces.
+void AddEcho(const AcceptedEvent& event, const AnswerFormat& format,
+             std::vector<v1::GenerateResponse>& out) {
+  v1::Delta* delta = out.emplace_back().mutable_delta();
+  delta->set_text(*format.echo);
+  for (size_t i = 0; format.logprobs && i < PromptTokens(event, format); ++i) {
+    if (i > 0 && i % kEchoTokens == 0) delta = out.emplace_back().mutable_delta();
+    FillPromptLogprobs(event, i, *format.logprobs, format, *delta->add_logprobs());
+  }
+}
+
 }  // namespace
 
-std::optional<v1::GenerateResponse> ToResponse(const ResponseEvent& event,
-                                               const AnswerFormat& format) {
-  v1::GenerateResponse out;
-  out.set_request_id(format.request_id);
+std::vector<v1::GenerateResponse> ToResponses(const ResponseEvent& event,
+                                              const AnswerFormat& format) {
+  std::vector<v1::GenerateResponse> out(1);
   if (const auto* accepted = std::get_if<AcceptedEvent>(&event)) {
-    Fill(*accepted, format, *out.mutable_accepted());
+    Fill(*accepted, format, *out[0].mutable_accepted());
+    if (format.echo) AddEcho(*accepted, format, out);
   } else if (const auto* delta = std::get_if<DeltaEvent>(&event)) {
-    if (!Fill(*delta, format, *out.mutable_delta())) return std::nullopt;
+    if (!Fill(*delta, format, *out[0].mutable_delta())) return {};
   } else {
-    Fill(std::get<FinishedEvent>(event), *out.mutable_finished());
+    Fill(std::get<FinishedEvent>(event), *out[0].mutable_finished());
   }
+  for (v1::GenerateResponse& response : out) response.set_request_id(format.request_id);
   return out;
 }
 

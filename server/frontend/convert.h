@@ -2,6 +2,7 @@
 #ifndef TESSERA_SERVER_FRONTEND_CONVERT_H_
 #define TESSERA_SERVER_FRONTEND_CONVERT_H_
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -20,15 +21,17 @@ namespace tessera::server {
 struct AnswerFormat {
   std::string request_id;
   bool token_ids = false;
-  bool logprobs = false;
-  bool prompt_logprobs = false;
-  std::vector<uint32_t> prompt;          // where token_ids or prompt_logprobs
-  const Tokenizer* tokenizer = nullptr;  // for the bytes of tokens
+  std::optional<uint32_t> logprobs;         // alternatives; absent: none at all
+  std::optional<uint32_t> prompt_logprobs;  // likewise, in Accepted
+  std::vector<uint32_t> prompt;             // where token_ids, prompt_logprobs or echo
+  std::optional<std::string> echo;          // the prompt as text, to stand before every answer
+  const Tokenizer* tokenizer = nullptr;     // for the bytes of tokens
 };
 
-// Nothing where a delta has nothing that the client wants. `event` is no absl::Status.
-std::optional<v1::GenerateResponse> ToResponse(const ResponseEvent& event,
-                                               const AnswerFormat& format);
+// The messages of an event, which is no absl::Status: none where a delta has nothing that the
+// client wants; Accepted and the prompt's pieces where it is to be echoed.
+std::vector<v1::GenerateResponse> ToResponses(const ResponseEvent& event,
+                                              const AnswerFormat& format);
 
 v1::EngineFigures ToProto(const Counters& counters);
 v1::GroupStatus ToProto(const GroupStatus& status);

@@ -10,7 +10,9 @@
 #include "server/frontend/answer_stream.h"
 #include "server/frontend/chat_input.h"
 #include "server/frontend/check_request.h"
+#include "server/frontend/restrictions.h"
 #include "server/frontend/unknown_fields.h"
+#include "server/text/detokenizer.h"
 #include "shard_loader/status_macros.h"
 
 namespace tessera::server {
@@ -32,6 +34,14 @@ grpc::ServerUnaryReactor* Unary(grpc::CallbackServerContext* context,
   return reactor;
 }
 
+// The prompt's text as far as it is certain before its answer: what an answer adds goes on from it.
+std::string TextBefore(const Request& request, const Tokenizer& tokenizer) {
+  Detokenizer detokenizer(tokenizer, !request.keep_special_tokens);
+  std::string text;
+  for (uint32_t id : request.prompt) text += detokenizer.Append(id);
+  return text;
+}
+
 }  // namespace
 
 InferenceService::InferenceService(const ServedModel& model, const Tokenizer& tokenizer,
@@ -42,16 +52,19 @@ InferenceService::InferenceService(const ServedModel& model, const Tokenizer& to
       engine_(engine),
       id_prefix_(absl::StrFormat("%08x", static_cast<uint32_t>(RandomBits()))) {}
 
-absl::StatusOr<Request> InferenceService::Prepare(const v1::GenerateRequest& proto) const {
+absl::StatusOr<Request> InferenceService::Prepare(const v1::GenerateRequest& proto,
+                                                  std::string* text) const {
   ASSIGN_OR_RETURN(Request request, CheckParameters(proto, model_));
   if (proto.has_token_ids()) {
     const auto& ids = proto.token_ids().ids();
     RETURN_IF_ERROR(CheckTokenIds("token_ids", ids, model_));
     request.prompt.assign(ids.begin(), ids.end());
+    if (text != nullptr) *text = TextBefore(request, tokenizer_);
   } else {
     if (proto.text().empty()) return FieldError("prompt", "the prompt is empty");
     RETURN_IF_ERROR(CheckText("text", proto.text(), model_));
     ASSIGN_OR_RETURN(request.prompt, tokenizer_.EncodeIds(proto.text(), EncodeOptions{}));
+    if (text != nullptr) *text = proto.text();
   }
   return request;
 }
@@ -69,7 +82,8 @@ absl::StatusOr<Rendered> InferenceService::Render(const Conversation& conversati
   return rendered;
 }
 
-absl::StatusOr<Request> InferenceService::Prepare(const v1::ChatRequest& proto) const {
+absl::StatusOr<Request> InferenceService::Prepare(const v1::ChatRequest& proto,
+                                                  std::string* text) const {
   ASSIGN_OR_RETURN(Request request, CheckParameters(proto, model_));
   ASSIGN_OR_RETURN(Rendered rendered,
                    Render({.messages = &proto.messages(),
@@ -79,6 +93,7 @@ absl::StatusOr<Request> InferenceService::Prepare(const v1::ChatRequest& proto) 
                                                     proto.add_generation_prompt()}));
   ASSIGN_OR_RETURN(request.prompt,
                    EncodeRendered(tokenizer_, rendered, proto.parse_special_in_content()));
+  if (text != nullptr) *text = std::move(rendered.text);
   return request;
 }
 
@@ -87,8 +102,12 @@ grpc::ServerWriteReactor<v1::GenerateResponse>* InferenceService::Answer(
     grpc::CallbackServerContext& context, const Proto& proto) {
   absl::Status known = CheckUnknownFields(proto);
   if (!known.ok()) return AnswerStream::Refuse(known);
-  absl::StatusOr<Request> request = Prepare(proto);
+  const bool echo = proto.output().echo() && proto.continue_from().ids().empty();
+  std::string text;
+  absl::StatusOr<Request> request = Prepare(proto, echo ? &text : nullptr);
   if (!request.ok()) return AnswerStream::Refuse(request.status());
+  absl::Status words = ResolveBadWords(proto.sampling(), model_, tokenizer_, *request);
+  if (!words.ok()) return AnswerStream::Refuse(words);
   absl::Status fits = FitLength(*request, model_);
   if (!fits.ok()) return AnswerStream::Refuse(fits);
   if (request->id.empty()) request->id = absl::StrCat(id_prefix_, "-", next_id_++);
@@ -96,11 +115,16 @@ grpc::ServerWriteReactor<v1::GenerateResponse>* InferenceService::Answer(
   request->deadline = rpc::FromGrpcDeadline(context.deadline());
   AnswerFormat format{.request_id = request->id,
                       .token_ids = proto.output().token_ids(),
-                      .logprobs = request->logprobs.has_value(),
-                      .prompt_logprobs = request->prompt_logprobs.has_value(),
+                      .logprobs = request->logprobs,
+                      .prompt_logprobs = std::nullopt,
                       .prompt = {},
+                      .echo = std::nullopt,
                       .tokenizer = &tokenizer_};
-  if (format.token_ids || format.prompt_logprobs) format.prompt = request->prompt;
+  if (proto.output().has_prompt_logprobs()) {
+    format.prompt_logprobs = proto.output().prompt_logprobs();
+  }
+  if (echo) format.echo = std::move(text);
+  if (format.token_ids || request->prompt_logprobs) format.prompt = request->prompt;
   return AnswerStream::Start(engine_, *std::move(request), std::move(format), context);
 }
 

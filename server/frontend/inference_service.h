@@ -43,8 +43,9 @@ class InferenceService : public v1::Inference::CallbackService {
                                        v1::ListModelsResponse* response) override;
 
  private:
-  absl::StatusOr<Request> Prepare(const v1::GenerateRequest& request) const;
-  absl::StatusOr<Request> Prepare(const v1::ChatRequest& request) const;
+  // With the prompt's ids, and its text where `text` is not null.
+  absl::StatusOr<Request> Prepare(const v1::GenerateRequest& request, std::string* text) const;
+  absl::StatusOr<Request> Prepare(const v1::ChatRequest& request, std::string* text) const;
   template <typename Proto>
   grpc::ServerWriteReactor<v1::GenerateResponse>* Answer(grpc::CallbackServerContext& context,
                                                          const Proto& proto);

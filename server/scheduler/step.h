@@ -9,6 +9,11 @@
 
 namespace tessera::server {
 
+struct TokenBias {
+  uint32_t id = 0;
+  float bias = 0;
+};
+
 // Resolved: every default is filled in.
 struct SamplingParams {
   float temperature = 1.0f;  // 0: greedy
@@ -20,6 +25,9 @@ struct SamplingParams {
   float presence_penalty = 0.0f;
   float frequency_penalty = 0.0f;
   uint64_t seed = 0;
+  std::vector<TokenBias> logit_bias;             // each id once, ascending
+  std::vector<uint32_t> allowed_token_ids;       // empty: all
+  std::vector<std::vector<uint32_t>> bad_words;  // as ids
 };
 
 // A sequence that the workers do not know yet, in full.
@@ -70,6 +78,7 @@ struct SequenceResult {
   std::vector<Token> tokens;
   Finish finish = Finish::kRunning;
   std::string error;                 // of kFailed
+  bool nothing_to_draw = false;      // of kFailed: the request itself forbids every token
   uint32_t prompt_position = 0;      // of prompt_tokens[0]
   std::vector<Token> prompt_tokens;  // logprobs of prompt tokens at positions >= 1
 };

@@ -19,6 +19,18 @@ SamplingParams FromProto(const v1::SamplingParams& from) {
   return to;
 }
 
+Restrictions RestrictionsOf(const v1::SamplingParams& from) {
+  Restrictions to;
+  to.allowed_ids.assign(from.allowed_token_ids().begin(), from.allowed_token_ids().end());
+  for (const v1::TokenIds& word : from.bad_words()) {
+    to.bad_words.emplace_back(word.ids().begin(), word.ids().end());
+  }
+  for (const v1::TokenBias& each : from.logit_bias()) {
+    to.logit_bias.push_back({each.id(), each.bias()});
+  }
+  return to;
+}
+
 SequenceStart FromProto(const v1::SequenceStart& from) {
   SequenceStart to;
   to.sequence = from.sequence();
@@ -27,6 +39,7 @@ SequenceStart FromProto(const v1::SequenceStart& from) {
   to.token_ids.assign(from.token_ids().begin(), from.token_ids().end());
   to.prompt_length = from.prompt_length();
   to.sampling = FromProto(from.sampling());
+  to.restrictions = RestrictionsOf(from.sampling());
   to.max_tokens = from.max_tokens();
   to.min_tokens = from.min_tokens();
   to.stop_token_ids.assign(from.stop_token_ids().begin(), from.stop_token_ids().end());
@@ -85,6 +98,7 @@ v1::StepResult ToProto(const StepOutput& output) {
     to->set_admission(from.admission);
     to->set_finish(ToProto(from.finish));
     to->set_error(from.error);
+    to->set_nothing_to_draw(from.nothing_to_draw);
     to->set_prompt_position(from.prompt_position);
     for (const Token& token : from.tokens) ToProto(token, to->add_tokens());
     for (const Token& token : from.prompt_tokens) ToProto(token, to->add_prompt_tokens());

@@ -272,6 +272,7 @@ void Runner::Impl::SampleRow(const SequenceWork& work, uint32_t position, const 
   if (!failure.ok()) {
     *record = {DrawRecord::kFailed, 0};
     result->error = std::string(failure.message());
+    result->nothing_to_draw = absl::IsFailedPrecondition(failure);
   }
 }
 
@@ -283,6 +284,7 @@ absl::StatusOr<uint32_t> Runner::Impl::DrawNext(const Sequence& sequence, const 
   if (sequence.generated() < sequence.start.min_tokens) {
     context.masked_ids = sequence.start.stop_token_ids;
   }
+  context.restrictions = &sequence.start.restrictions;
   context.params = sequence.start.sampling;
   return sampler_->Draw(logits, context);
 }

@@ -46,7 +46,20 @@ absl::Status SequenceTable::CheckStart(const SequenceStart& start) const {
   if (top > limits_.max_logprobs) {
     return Violation(name, "asks for ", top, " logprobs; max_logprobs is ", limits_.max_logprobs);
   }
-  return absl::OkStatus();
+  return CheckRestrictions(start);
+}
+
+absl::Status SequenceTable::CheckRestrictions(const SequenceStart& start) const {
+  uint32_t highest = 0;
+  for (uint32_t id : start.restrictions.allowed_ids) highest = std::max(highest, id);
+  for (const TokenBias& each : start.restrictions.logit_bias) highest = std::max(highest, each.id);
+  for (const std::vector<uint32_t>& word : start.restrictions.bad_words) {
+    if (word.empty()) return Violation(start.sequence, "has a bad word of no tokens");
+    for (uint32_t id : word) highest = std::max(highest, id);
+  }
+  if (highest < limits_.vocab_size) return absl::OkStatus();
+  return Violation(start.sequence, "restricts token id ", highest,
+                   ", which is not in the vocabulary of ", limits_.vocab_size);
 }
 
 absl::Status SequenceTable::CheckEntry(const SequenceStep& entry, const Sequence& sequence) const {

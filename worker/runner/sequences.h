@@ -70,6 +70,7 @@ class SequenceTable {
  private:
   absl::Status Check(const StepInput& step) const;
   absl::Status CheckStart(const SequenceStart& start) const;
+  absl::Status CheckRestrictions(const SequenceStart& start) const;
   // `known`, `computed` and `blocks` are those of the sequence before the step.
   absl::Status CheckEntry(const SequenceStep& entry, const Sequence& sequence) const;
   SequenceWork WorkOf(const SequenceStep& entry, Sequence* sequence) const;

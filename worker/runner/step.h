@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "worker/sampling/params.h"
+#include "worker/sampling/restrictions.h"
 
 namespace tessera::worker {
 
@@ -18,6 +19,7 @@ struct SequenceStart {
   std::vector<uint32_t> token_ids;  // everything known: the prompt and what was generated before
   uint32_t prompt_length = 0;
   SamplingParams sampling;
+  Restrictions restrictions;
   uint32_t max_tokens = 0;  // generated ones, those in token_ids included
   uint32_t min_tokens = 0;
   std::vector<uint32_t> stop_token_ids;
@@ -59,6 +61,7 @@ struct SequenceResult {
   std::vector<Token> tokens;
   Finish finish = Finish::kRunning;
   std::string error;                 // of kFailed
+  bool nothing_to_draw = false;      // of kFailed: the request itself forbids every token
   uint32_t prompt_position = 0;      // of prompt_tokens[0]
   std::vector<Token> prompt_tokens;  // logprobs of prompt tokens, those at position >= 1
 };

@@ -138,9 +138,14 @@ absl::StatusOr<float> Sampler::Highest(uint32_t* id) const {
 absl::StatusOr<uint32_t> Sampler::Draw(const float* logits, const DrawContext& context) {
   const SamplingParams& params = context.params;
   std::copy(logits, logits + vocab_size_, values_);
+  const absl::Span<float> values(values_, vocab_size_);
+  if (context.restrictions != nullptr) {
+    Forbid(*context.restrictions, context.ids.subspan(context.prompt_length), values);
+  }
   for (uint32_t id : context.masked_ids) {
     if (id < vocab_size_) values_[id] = -kInfinity;
   }
+  if (context.restrictions != nullptr) AddBias(*context.restrictions, values);
   if (Penalizes(params)) Penalize(context);
   uint32_t best = 0;
   ASSIGN_OR_RETURN(const float highest, Highest(&best));

@@ -11,6 +11,7 @@
 #include "worker/backend/backend.h"
 #include "worker/sampling/candidates.h"
 #include "worker/sampling/params.h"
+#include "worker/sampling/restrictions.h"
 
 namespace tessera::worker {
 
@@ -19,7 +20,8 @@ struct DrawContext {
   absl::Span<const uint32_t> ids;  // of the sequence so far: the prompt, then what was generated
   int64_t prompt_length = 0;
   uint32_t sequence_index = 0;
-  absl::Span<const uint32_t> masked_ids;  // not to be drawn: the stop ids, before min_tokens
+  absl::Span<const uint32_t> masked_ids;       // not to be drawn: the stop ids, before min_tokens
+  const Restrictions* restrictions = nullptr;  // borrowed; null: none
   SamplingParams params;
 };
 

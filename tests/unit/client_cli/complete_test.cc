@@ -49,6 +49,16 @@ TEST_CASE("complete hands over every flag") {
                              "-0.5",
                              "--frequency-penalty",
                              "0.125",
+                             "--logit-bias",
+                             "7:-1.5",
+                             "--logit-bias",
+                             "8:2",
+                             "--allowed-token-ids",
+                             "3,4",
+                             "--bad-word",
+                             "no",
+                             "--bad-word",
+                             "not this",
                              "--seed",
                              "18446744073709551615",
                              "--stop",
@@ -66,6 +76,7 @@ TEST_CASE("complete hands over every flag") {
                              "0",
                              "--prompt-logprobs",
                              "3",
+                             "--echo",
                              "--timeout",
                              "9",
                              "--request-id",
@@ -84,6 +95,12 @@ TEST_CASE("complete hands over every flag") {
   CHECK(request.sampling().presence_penalty() == -0.5f);
   CHECK(request.sampling().frequency_penalty() == 0.125f);
   CHECK(request.sampling().seed() == 18446744073709551615u);
+  CHECK(request.sampling().logit_bias().at(7) == -1.5f);
+  CHECK(request.sampling().logit_bias().at(8) == 2.0f);
+  REQUIRE(request.sampling().allowed_token_ids_size() == 2);
+  CHECK(request.sampling().allowed_token_ids(1) == 4);
+  REQUIRE(request.sampling().bad_words_size() == 2);
+  CHECK(request.sampling().bad_words(1) == "not this");
   CHECK(request.stop().max_tokens() == 5);
   CHECK(request.stop().min_tokens() == 2);
   CHECK(request.stop().ignore_eos());
@@ -93,6 +110,16 @@ TEST_CASE("complete hands over every flag") {
   CHECK(request.stop().token_ids(1) == 8);
   CHECK(request.output().has_logprobs());
   CHECK(request.output().prompt_logprobs() == 3);
+  CHECK(request.output().echo());
+}
+
+TEST_CASE("a bias or a list of ids that cannot be read is wrong usage") {
+  for (const char* bias : {"7", "x:1", "7:much", "-1:2"}) {
+    CliResult result = RunCli({"complete", "p", "--logit-bias", bias});
+    CHECK(result.code == 2);
+    CHECK(result.err.find("ID:BIAS") != std::string::npos);
+  }
+  CHECK(RunCli({"complete", "p", "--allowed-token-ids", "1,x"}).code == 2);
 }
 
 TEST_CASE("a flag that is not given is not sent") {

@@ -36,6 +36,26 @@ TEST_CASE("the log holds prompt and answer, the text the answer alone") {
   CHECK_FALSE(sequence.finished().has_value());
 }
 
+TEST_CASE("a request for the prompt alone ends without a token") {
+  Request request = Prompt();
+  request.max_tokens = 0;
+  Sequence echo(request, 100, DemoTokenizer());
+  REQUIRE(echo.finished().has_value());
+  CHECK(echo.finished()->reason == FinishReason::kLength);
+  CHECK(echo.finished()->completion_tokens == 0);
+
+  request.prompt_logprobs = 0;  // of what has to be computed first; the token drawn with it is none
+  Sequence scored(request, 100, DemoTokenizer());
+  CHECK_FALSE(scored.finished().has_value());
+  CHECK(scored.Start(1, 1).max_tokens == 1);
+  DeltaEvent delta = scored.Append(Ids({68}));
+  CHECK(delta.text.empty());
+  CHECK(delta.tokens.empty());
+  REQUIRE(scored.finished().has_value());
+  CHECK(scored.finished()->reason == FinishReason::kLength);
+  CHECK(scored.finished()->completion_tokens == 0);
+}
+
 TEST_CASE("text leaves in whole characters") {
   Sequence sequence(Prompt(), 100, DemoTokenizer());
   DeltaEvent half = sequence.Append(Ids({131}));

@@ -20,7 +20,10 @@ TEST_CASE("a step is carried with every field") {
                                       .repetition_penalty = 1.1f,
                                       .presence_penalty = 0.2f,
                                       .frequency_penalty = 0.3f,
-                                      .seed = 99},
+                                      .seed = 99,
+                                      .logit_bias = {{4, -1.5f}},
+                                      .allowed_token_ids = {4, 5},
+                                      .bad_words = {{6}, {7, 8}}},
                          .max_tokens = 20,
                          .min_tokens = 6,
                          .stop_token_ids = {0, 2},
@@ -52,6 +55,10 @@ TEST_CASE("a step is carried with every field") {
   CHECK(sampling.presence_penalty() == 0.2f);
   CHECK(sampling.frequency_penalty() == 0.3f);
   CHECK(sampling.seed() == 99);
+  CHECK(sampling.logit_bias(0).id() == 4);
+  CHECK(sampling.logit_bias(0).bias() == -1.5f);
+  CHECK(sampling.allowed_token_ids(1) == 5);
+  CHECK(sampling.bad_words(1).ids(1) == 8);
   REQUIRE(message.entries_size() == 1);
   CHECK(message.entries(0).num_tokens() == 2);
   CHECK(message.entries(0).new_blocks(1) == 9);
@@ -67,6 +74,7 @@ TEST_CASE("a result is taken with every field") {
   result->set_finish(internal::v1::SequenceResult::LENGTH);
   result->set_prompt_position(5);
   result->add_prompt_tokens()->set_id(6);
+  result->set_nothing_to_draw(true);
   auto* token = result->add_tokens();
   token->set_id(7);
   token->set_logprob(-0.5f);
@@ -79,6 +87,7 @@ TEST_CASE("a result is taken with every field") {
   CHECK(one.admission == 2);
   CHECK(one.finish == Finish::kLength);
   CHECK(one.prompt_position == 5);
+  CHECK(one.nothing_to_draw);
   CHECK(one.prompt_tokens.at(0).id == 6);
   CHECK(one.tokens.at(0).id == 7);
   CHECK(one.tokens.at(0).logprob == -0.5f);

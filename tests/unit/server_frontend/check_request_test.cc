@@ -71,6 +71,12 @@ TEST_CASE("sampling parameters out of their range are refused by name") {
        "sampling.presence_penalty"},
       {"frequency_penalty -inf", Sampling(&S::set_frequency_penalty, -kInf), kInvalid,
        "sampling.frequency_penalty"},
+      {"logit_bias 101", [](auto& r) { (*r.mutable_sampling()->mutable_logit_bias())[1] = 101; },
+       kInvalid, "sampling.logit_bias"},
+      {"allowed_token_ids", [](auto& r) { r.mutable_sampling()->add_allowed_token_ids(50); },
+       kInvalid, "sampling.allowed_token_ids"},
+      {"bad_words", [](auto& r) { r.mutable_sampling()->add_bad_words(" "); }, kInvalid,
+       "sampling.bad_words"},
       {"n 0", Sampling(&S::set_n, 0u), kInvalid, "sampling.n"},
   });
 }
@@ -100,13 +106,6 @@ TEST_CASE("features that are not there are refused by name, not ignored") {
       {"beam_width", Sampling(&S::set_beam_width, 1u), kUnimplemented, "sampling.beam_width"},
       {"length_penalty", Sampling(&S::set_length_penalty, 1.0f), kUnimplemented,
        "sampling.length_penalty"},
-      {"logit_bias", [](auto& r) { (*r.mutable_sampling()->mutable_logit_bias())[1] = 2; },
-       kUnimplemented, "sampling.logit_bias"},
-      {"allowed_token_ids", [](auto& r) { r.mutable_sampling()->add_allowed_token_ids(1); },
-       kUnimplemented, "sampling.allowed_token_ids"},
-      {"bad_words", [](auto& r) { r.mutable_sampling()->add_bad_words("x"); }, kUnimplemented,
-       "sampling.bad_words"},
-      {"echo", [](auto& r) { r.mutable_output()->set_echo(true); }, kUnimplemented, "output.echo"},
       {"tenant", [](auto& r) { r.set_tenant("me"); }, kUnimplemented, "tenant"},
       {"priority", [](auto& r) { r.set_priority(-1); }, kUnimplemented, "priority"},
   });
@@ -142,6 +141,23 @@ TEST_CASE("stop conditions and outputs out of bounds are refused by name") {
       {"continue_from beyond the vocabulary",
        [](auto& r) { r.mutable_continue_from()->add_ids(50); }, kInvalid, "continue_from"},
   });
+}
+
+TEST_CASE("echo needs no answer, and asks for as many logprobs of the prompt as of the answer") {
+  v1::GenerateRequest request;
+  request.mutable_output()->set_echo(true);
+  CHECK_FALSE(CheckParameters(request, Model())->prompt_logprobs.has_value());
+  request.mutable_stop()->set_max_tokens(0);
+  CHECK(CheckParameters(request, Model())->max_tokens == 0u);
+  request.mutable_output()->set_logprobs(3);
+  CHECK(CheckParameters(request, Model())->prompt_logprobs == 3u);
+  request.mutable_output()->set_prompt_logprobs(4);
+  CHECK(CheckParameters(request, Model())->prompt_logprobs == 4u);
+  request.mutable_continue_from()->add_ids(1);
+  CHECK(rpc::FieldViolation(CheckParameters(request, Model()).status()) == "stop.max_tokens");
+  request.mutable_stop()->set_max_tokens(9);  // the echo was sent before what was generated
+  request.mutable_output()->clear_prompt_logprobs();
+  CHECK_FALSE(CheckParameters(request, Model())->prompt_logprobs.has_value());
 }
 
 TEST_CASE("an unknown model is NOT_FOUND and the message names the one that is served") {

@@ -16,6 +16,15 @@ AnswerFormat Format() {
   return format;
 }
 
+// The message of an event that has one, or none.
+std::optional<v1::GenerateResponse> ToResponse(const ResponseEvent& event,
+                                               const AnswerFormat& format) {
+  auto responses = ToResponses(event, format);
+  REQUIRE(responses.size() <= 1);
+  if (responses.empty()) return std::nullopt;
+  return responses[0];
+}
+
 TEST_CASE("a delta carries what the client asked for") {
   DeltaEvent delta{.text = "a", .tokens = {{.id = 68, .logprob = -0.5f, .top = {{69, -1.0f}}}}};
   AnswerFormat format = Format();
@@ -25,12 +34,15 @@ TEST_CASE("a delta carries what the client asked for") {
   CHECK(plain->delta().text() == "a");
   CHECK(plain->delta().token_ids_size() == 0);
   CHECK(plain->delta().logprobs_size() == 0);
-  format.token_ids = format.logprobs = true;
+  format.token_ids = true;
+  format.logprobs = 1;
   auto full = ToResponse(delta, format);
   CHECK(full->delta().token_ids(0) == 68);
   CHECK(full->delta().logprobs(0).logprob() == -0.5f);
   CHECK(full->delta().logprobs(0).token_bytes() == "a");
   CHECK(full->delta().logprobs(0).top(0).token_bytes() == "b");
+  format.logprobs = 0;
+  CHECK(ToResponse(delta, format)->delta().logprobs(0).top_size() == 0);
 }
 
 TEST_CASE("a delta with nothing for the client is no message") {
@@ -43,7 +55,7 @@ TEST_CASE("a delta with nothing for the client is no message") {
 
 TEST_CASE("the first prompt token has no logprob") {
   AnswerFormat format = Format();
-  format.prompt_logprobs = true;
+  format.prompt_logprobs = 0;
   format.prompt = {0, 68};
   AcceptedEvent accepted{.seed = 5, .numerics_id = "n", .weights_version = "w"};
   accepted.prompt_logprobs = {{.id = 68, .logprob = -2.0f}};
@@ -53,6 +65,33 @@ TEST_CASE("the first prompt token has no logprob") {
   CHECK(response->accepted().prompt_logprobs(1).logprob() == -2.0f);
   CHECK_FALSE(response->accepted().has_prompt_token_ids());
   CHECK(response->accepted().seed() == 5);
+}
+
+TEST_CASE("an echo is the prompt's text, with the logprobs of its tokens where answers have them") {
+  AnswerFormat format = Format();
+  format.echo = "ab";
+  AcceptedEvent accepted{.seed = 5, .numerics_id = "n", .weights_version = "w"};
+  auto plain = ToResponses(accepted, format);
+  REQUIRE(plain.size() == 2);
+  CHECK(plain[0].has_accepted());
+  CHECK(plain[1].request_id() == "r1");
+  CHECK(plain[1].delta().text() == "ab");
+  CHECK(plain[1].delta().logprobs_size() == 0);
+
+  format.logprobs = 1;
+  format.prompt.assign(600, 68);
+  accepted.prompt_logprobs.assign(599, {.id = 68, .logprob = -2, .top = {{69, -1}, {70, -3}}});
+  auto pieces = ToResponses(accepted, format);
+  REQUIRE(pieces.size() == 3);
+  CHECK(pieces[0].accepted().prompt_logprobs_size() == 0);  // not asked for
+  CHECK(pieces[1].delta().text() == "ab");
+  REQUIRE(pieces[1].delta().logprobs_size() == 512);
+  CHECK_FALSE(pieces[1].delta().logprobs(0).has_logprob());
+  CHECK(pieces[1].delta().logprobs(1).logprob() == -2.0f);
+  CHECK(pieces[1].delta().logprobs(1).top_size() == 1);
+  CHECK(pieces[1].delta().token_ids_size() == 0);
+  CHECK(pieces[2].delta().text().empty());
+  CHECK(pieces[2].delta().logprobs_size() == 88);
 }
 
 TEST_CASE("the end tells reason, usage and what stopped it") {

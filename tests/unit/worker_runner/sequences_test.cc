@@ -165,6 +165,10 @@ TEST_CASE("a step that the protocol does not allow changes nothing") {
   foreign_id.token_ids[2] = 100;
   SequenceStart no_prompt = Start(2, 4);
   no_prompt.prompt_length = 0;
+  SequenceStart foreign_bias = Start(2, 4), foreign_word = Start(2, 4), empty_word = Start(2, 4);
+  foreign_bias.restrictions.logit_bias = {{100, 1}};
+  foreign_word.restrictions.bad_words = {{1, 101}};
+  empty_word.restrictions.bad_words = {{}};
   const struct {
     StepInput step;
     const char* message;
@@ -177,6 +181,9 @@ TEST_CASE("a step that the protocol does not allow changes nothing") {
       {StepOf({no_prompt}, {}), "a prompt of 0"},
       {StepOf({Start(2, 41)}, {}), "max_model_len is 40"},
       {StepOf({foreign_id}, {}), "token id 100"},
+      {StepOf({foreign_bias}, {}), "restricts token id 100"},
+      {StepOf({foreign_word}, {}), "restricts token id 101"},
+      {StepOf({empty_word}, {}), "a bad word of no tokens"},
       {StepOf({many_logprobs}, {}), "max_logprobs is 5"},
       {StepOf({Start(2, 4), Start(3, 4), Start(4, 4)}, {}), "max_num_seqs is 3"},
       {StepOf({}, {{1, 17, {0}}}), "blocks for 16 tokens are granted, but the step reaches 17"},

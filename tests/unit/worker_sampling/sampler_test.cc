@@ -102,6 +102,26 @@ TEST_CASE("masked ids are not drawn, and where all are masked the request fails"
   CHECK(absl::IsFailedPrecondition(rig->Draw(logits.data(), context).status()));
 }
 
+TEST_CASE("a request's restrictions come before penalties, and bias before temperature") {
+  Rig rig(4);
+  const std::vector<uint32_t> ids = {3, 1};
+  DrawContext context = Greedy(ids, 1);
+  Restrictions restrictions;
+  context.restrictions = &restrictions;
+  restrictions.allowed_ids = {0, 2};
+  CHECK(*rig->Draw(Logits{1, 9, 2, 8}.data(), context) == 2);
+  restrictions.bad_words = {{1, 2}};  // 1 is the output's end
+  CHECK(*rig->Draw(Logits{1, 9, 2, 8}.data(), context) == 0);
+  restrictions.bad_words = {{3, 2}};  // 3 stands in the prompt
+  CHECK(*rig->Draw(Logits{1, 9, 2, 8}.data(), context) == 2);
+  restrictions = {.logit_bias = {{1, 3}}};
+  context.params.repetition_penalty = 2.0f;  // of 1 and 3; (1 + 3) / 2 against 1 / 2 + 3
+  CHECK(*rig->Draw(Logits{-9, 1, 2.5f, -9}.data(), context) == 2);
+  restrictions.allowed_ids = {3};
+  restrictions.bad_words = {{3}};
+  CHECK(absl::IsFailedPrecondition(rig->Draw(Logits{1, 9, 2, 8}.data(), context).status()));
+}
+
 TEST_CASE("the repetition penalty divides positive and multiplies negative logits, once each") {
   Rig rig(4);
   const std::vector<uint32_t> ids = {1, 1, 2};
