@@ -29,6 +29,7 @@ constexpr char kFooter[] =
 struct RawFlags {
   double step_timeout = 5;
   double drain_timeout = 30;
+  bool no_prefix_cache = false;
 };
 
 void AddModelFlags(CLI::App& app, ServerOptions& options) {
@@ -102,6 +103,9 @@ void AddLimitFlags(CLI::App& app, ServerOptions& options, RawFlags& raw) {
       ->group(name);
   app.add_option("--num-kv-blocks", options.group.num_kv_blocks,
                  "KV cache in blocks of 16 tokens; 0: what the memory holds")
+      ->group(name);
+  app.add_flag("--no-prefix-cache", raw.no_prefix_cache,
+               "Compute every prompt in full, also where an earlier one began like it")
       ->group(name);
   app.add_option("--max-queue", options.engine.max_queue,
                  "Requests that wait for their first step; more are refused")
@@ -187,6 +191,7 @@ std::variant<ServerOptions, FlagsExit> ParseFlags(int argc, const char* const* a
   }
   options.group.step_timeout = absl::Seconds(raw.step_timeout);
   options.drain_timeout = absl::Seconds(raw.drain_timeout);
+  options.engine.prefix_cache = !raw.no_prefix_cache;
   std::string problem = CheckTogether(options);
   if (!problem.empty()) return Usage(problem);
   return options;

@@ -73,6 +73,7 @@ absl::StatusOr<uint64_t> Engine::Submit(Request request, std::shared_ptr<Respons
   }
   uint64_t key = next_key_++;
   keys_[request.id] = key;
+  request.arrival = absl::Now();
   ++num_on_the_way_;
   PostLocked(
       [key, request = std::move(request), stream = std::move(stream)](EngineCore& core) mutable {

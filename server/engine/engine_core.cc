@@ -32,10 +32,14 @@ EngineCore::EngineCore(const EngineOptions& options, Environment environment)
     : options_(options), environment_(std::move(environment)) {}
 
 void EngineCore::Submit(uint64_t key, Request request, std::shared_ptr<ResponseStream> stream) {
-  Live& live = live_[key];
+  std::unique_ptr<Live>& slot = live_[key];
+  slot = std::make_unique<Live>();
+  Live& live = *slot;
   live.stream = std::move(stream);
   live.stream->SetDrained([this, key] { environment_.on_drained(key); });
+  live.arrival = request.arrival;
   live.deadline = request.deadline;
+  SetWake(key, live);
   live.request = std::move(request);
   ++num_queued_;
   ++environment_.counters->requests_total;
@@ -63,14 +67,30 @@ void EngineCore::Admit(uint64_t key, Live& live) {
     if (!live.sequence->request().prompt_logprobs) Accept(live);
     if (live.sequence->finished()) return Finish(key);
   }
-  const Sequence& sequence = *live.sequence;
-  uint32_t length = static_cast<uint32_t>(sequence.log().size());
-  if (!scheduler_->Add(key, length, sequence.prompt_length() + sequence.max_tokens())) {
-    return End(key, absl::InvalidArgumentError(absl::StrCat(
-                        "the request may need ", sequence.prompt_length() + sequence.max_tokens(),
-                        " tokens of KV cache, which the group no longer has")));
+  SequenceInfo info = InfoOf(live);
+  if (!scheduler_->Add(key, info)) {
+    return End(key, absl::InvalidArgumentError(
+                        absl::StrCat("the request may need ", info.max_length,
+                                     " tokens of KV cache, which the group no longer has")));
   }
   scheduler_->SetPaused(key, live.paused_since.has_value());
+}
+
+SequenceInfo EngineCore::InfoOf(const Live& live) const {
+  const Sequence& sequence = *live.sequence;
+  SequenceInfo info;
+  info.log = &sequence.log();
+  info.max_length = sequence.prompt_length() + sequence.max_tokens();
+  info.arrival = live.arrival;
+  // Of what is found in the cache there are no logits.
+  info.reads_cache = !sequence.request().prompt_logprobs.has_value();
+  info.cache_scope = absl::StrCat(facts_.numerics_id, "/", facts_.weights_version);
+  return info;
+}
+
+EngineCore::Live* EngineCore::Find(uint64_t key) {
+  auto it = live_.find(key);
+  return it == live_.end() ? nullptr : it->second.get();
 }
 
 void EngineCore::Accept(Live& live) {
@@ -84,28 +104,31 @@ void EngineCore::Accept(Live& live) {
 void EngineCore::Cancel(uint64_t key, const absl::Status& status) { End(key, status); }
 
 void EngineCore::CancelAll(const absl::Status& status) {
-  while (!live_.empty()) End(live_.begin()->first, status);
+  for (uint64_t key : Keys()) End(key, status);
 }
 
 void EngineCore::Drained(uint64_t key) {
-  auto it = live_.find(key);
-  if (it == live_.end()) return;
-  it->second.paused_since.reset();
+  Live* live = Find(key);
+  if (live == nullptr) return;
+  live->paused_since.reset();
+  SetWake(key, *live);
   if (ready()) scheduler_->SetPaused(key, false);
 }
 
 void EngineCore::OnReady(uint64_t epoch, const GroupFacts& facts) {
   epoch_ = epoch;
   facts_ = facts;
-  step_.reset();
   scheduler_ = std::make_unique<Scheduler>(
-      SchedulerLimits{.max_num_batched_tokens = facts.max_num_batched_tokens,
-                      .max_num_seqs = facts.max_num_seqs,
-                      .block_size = facts.block_size,
-                      .num_blocks = facts.num_kv_blocks});
-  std::vector<uint64_t> oldest_first;
-  for (const auto& [key, live] : live_) oldest_first.push_back(key);
-  for (uint64_t key : oldest_first) Admit(key, live_.at(key));
+      SchedulerOptions{.max_num_batched_tokens = facts.max_num_batched_tokens,
+                       .max_num_seqs = facts.max_num_seqs,
+                       .block_size = facts.block_size,
+                       .num_blocks = facts.num_kv_blocks,
+                       // One more than the stages work on, so that the first never waits for us.
+                       .max_in_flight = facts.stages + 1,
+                       .stages = facts.stages,
+                       .prefix_cache = options_.prefix_cache,
+                       .queue = {}});
+  for (uint64_t key : Keys()) Admit(key, *live_.at(key));
 }
 
 void EngineCore::OnLost(uint64_t epoch) {
@@ -113,48 +136,49 @@ void EngineCore::OnLost(uint64_t epoch) {
   earlier_preemptions_ += scheduler_->num_preemptions();
   // OnReady gives every log to a new one.
   scheduler_.reset();
-  step_.reset();
 }
 
 void EngineCore::OnFailed(const absl::Status& why) {
   failed_ = absl::UnavailableError(
       absl::StrCat("the model cannot be served: ", std::string(why.message())));
   scheduler_.reset();
-  step_.reset();
   CancelAll(*failed_);
 }
 
 void EngineCore::OnStep(uint64_t epoch, StepResult result) {
-  if (!ready() || epoch != epoch_ || step_ != result.step) return;
-  step_.reset();
+  if (!ready() || epoch != epoch_) return;
+  if (scheduler_->flights().empty() || scheduler_->flights().front().step != result.step) return;
   ++environment_.counters->steps_total;
-  std::map<uint64_t, uint32_t> drawn;
-  for (SequenceResult& part : result.results) Apply(part.sequence, part, drawn);
-  for (uint64_t key : step_sequences_) {
-    // A worker that computed all that is known has drawn a token, or ended the sequence.
-    if (live_.count(key) > 0 && scheduler_->Draws(key) && drawn.count(key) == 0) {
-      End(key, absl::InternalError("the workers returned no token for a finished prompt"));
+  for (SequenceResult& part : result.results) Apply(result.step, part);
+  std::vector<uint64_t> finished;
+  for (const Scheduler::Part& part : scheduler_->flights().front().parts) {
+    Live* live = Find(part.sequence);
+    if (live == nullptr || live->admission != part.admission) continue;
+    if (live->sequence->finished()) {
+      finished.push_back(part.sequence);
+    } else if (part.draws && live->drawn_step != result.step) {
+      // A worker that computed all that is known has drawn a token, or ended the sequence.
+      End(part.sequence,
+          absl::InternalError("the workers returned no token for a finished prompt"));
     }
   }
-  scheduler_->Completed(drawn);
-  for (uint64_t key : step_sequences_) {
-    auto it = live_.find(key);
-    if (it != live_.end() && it->second.sequence->finished()) Finish(key);
-  }
+  scheduler_->Reported();
+  for (uint64_t key : finished) Finish(key);
 }
 
-void EngineCore::Apply(uint64_t key, SequenceResult& result, std::map<uint64_t, uint32_t>& drawn) {
-  auto it = live_.find(key);
+void EngineCore::Apply(uint64_t step, SequenceResult& result) {
+  const uint64_t key = result.sequence;
+  Live* found = Find(key);
   // Ended, or preempted and started again, since the step was sent.
-  if (it == live_.end() || it->second.admission != result.admission) return;
-  Live& live = it->second;
+  if (found == nullptr || found->admission != result.admission) return;
+  Live& live = *found;
   live.sequence->AddPromptLogprobs(result.prompt_position, std::move(result.prompt_tokens));
   if (result.finish == Finish::kFailed) {
     return End(key, GivenUp(result));
   }
   if (result.tokens.empty()) return;
   if (!live.accepted) Accept(live);
-  drawn[key] = static_cast<uint32_t>(result.tokens.size());
+  live.drawn_step = step;
   DeltaEvent delta = live.sequence->Append(std::move(result.tokens));
   environment_.counters->completion_tokens_total += delta.tokens.size();
   live.stream->Push(std::move(delta));
@@ -169,21 +193,26 @@ void EngineCore::Apply(uint64_t key, SequenceResult& result, std::map<uint64_t, 
 void EngineCore::Pause(uint64_t key, Live& live) {
   if (live.paused_since) return;
   live.paused_since = now_;
+  SetWake(key, live);
   scheduler_->SetPaused(key, true);
 }
 
 void EngineCore::Finish(uint64_t key) {
-  Live& live = live_.at(key);
+  Live& live = *live_.at(key);
   if (!live.accepted) Accept(live);
-  live.stream->Push(*live.sequence->finished());
+  FinishedEvent event = *live.sequence->finished();
+  event.cached_tokens = live.cached_tokens.value_or(0);
+  live.stream->Push(std::move(event));
   End(key, absl::OkStatus());
 }
 
 void EngineCore::End(uint64_t key, const absl::Status& status, bool discard) {
   auto it = live_.find(key);
   if (it == live_.end()) return;
-  Live live = std::move(it->second);
+  const std::unique_ptr<Live> owned = std::move(it->second);
+  Live& live = *owned;
   live_.erase(it);
+  deadlines_.erase({live.wake, key});
   LeaveQueue(live);
   if (scheduler_) scheduler_->Remove(key);
   if (absl::IsCancelled(status) || absl::IsDeadlineExceeded(status)) {
@@ -195,59 +224,68 @@ void EngineCore::End(uint64_t key, const absl::Status& status, bool discard) {
   live.stream->End(status, discard);
 }
 
+std::vector<uint64_t> EngineCore::Keys() const {
+  std::vector<uint64_t> keys;
+  for (const auto& [key, live] : live_) keys.push_back(key);
+  std::sort(keys.begin(), keys.end());
+  return keys;
+}
+
 void EngineCore::LeaveQueue(Live& live) {
   if (!live.queued) return;
   live.queued = false;
   --num_queued_;
 }
 
+void EngineCore::SetWake(uint64_t key, Live& live) {
+  absl::Time wake = live.deadline;
+  if (live.paused_since) wake = std::min(wake, *live.paused_since + options_.slow_reader_timeout);
+  if (wake == live.wake) return;
+  deadlines_.erase({live.wake, key});
+  live.wake = wake;
+  if (wake != absl::InfiniteFuture()) deadlines_.insert({wake, key});
+}
+
 void EngineCore::EndOverdue() {
-  std::vector<std::pair<uint64_t, bool>> overdue;  // key, slow reader
-  for (const auto& [key, live] : live_) {
-    bool slow = live.paused_since && now_ >= *live.paused_since + options_.slow_reader_timeout;
-    if (slow || now_ >= live.deadline) overdue.push_back({key, slow});
-  }
-  for (auto [key, slow] : overdue) {
-    if (slow) {
-      End(key,
-          absl::CancelledError(absl::StrCat("the answer was not read for ",
-                                            absl::FormatDuration(options_.slow_reader_timeout))),
-          /*discard=*/true);
-    } else {
+  while (!deadlines_.empty() && deadlines_.begin()->first <= now_) {
+    const uint64_t key = deadlines_.begin()->second;
+    if (now_ >= live_.at(key)->deadline) {
       End(key, absl::DeadlineExceededError("the request's deadline has passed"));
+      continue;
     }
+    End(key,
+        absl::CancelledError(absl::StrCat("the answer was not read for ",
+                                          absl::FormatDuration(options_.slow_reader_timeout))),
+        /*discard=*/true);
   }
 }
 
 absl::Time EngineCore::NextDeadline() const {
-  absl::Time next = absl::InfiniteFuture();
-  for (const auto& [key, live] : live_) {
-    next = std::min(next, live.deadline);
-    if (live.paused_since) next = std::min(next, *live.paused_since + options_.slow_reader_timeout);
-  }
-  return next;
+  return deadlines_.empty() ? absl::InfiniteFuture() : deadlines_.begin()->first;
 }
 
 void EngineCore::Tick(absl::Time now) {
   now_ = now;
   EndOverdue();
-  if (ready() && !step_) NextStep();
+  while (ready() && NextStep()) {
+  }
   PublishFigures();
 }
 
-void EngineCore::NextStep() {
-  std::optional<Step> step = scheduler_->Next();
-  if (!step) return;
+bool EngineCore::NextStep() {
+  std::optional<Step> step = scheduler_->Next(now_);
+  if (!step) return false;
   for (SequenceStart& start : step->starts) {
-    Live& live = live_.at(start.sequence);
+    Live& live = *live_.at(start.sequence);
     LeaveQueue(live);
     live.admission = start.admission;
-    start = live.sequence->Start(start.sequence, start.admission);
+    if (!live.cached_tokens) {
+      live.cached_tokens = std::min(start.cached_tokens, live.sequence->prompt_length());
+    }
+    live.sequence->Describe(start);
   }
-  step_sequences_.clear();
-  for (const SequenceStep& entry : step->entries) step_sequences_.push_back(entry.sequence);
-  step_ = step->step;
   environment_.executor->Submit(epoch_, *step);
+  return true;
 }
 
 void EngineCore::PublishFigures() {
@@ -256,7 +294,7 @@ void EngineCore::PublishFigures() {
   counters.waiting = live_.size() - counters.running;
   if (!ready()) return;
   counters.kv_blocks_total = scheduler_->pool().num_blocks();
-  counters.kv_blocks_free = scheduler_->pool().num_free();
+  counters.kv_blocks_free = scheduler_->pool().num_available();
   counters.preemptions_total = earlier_preemptions_ + scheduler_->num_preemptions();
 }
 

@@ -4,12 +4,14 @@
 
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/time/time.h"
 #include "server/engine/engine_options.h"
 #include "server/engine/request.h"
@@ -51,7 +53,7 @@ class EngineCore {
   void OnLost(uint64_t epoch);
   void OnFailed(const absl::Status& why);
 
-  // Ends what is overdue, and submits the next step where none is under way.
+  // Ends what is overdue, and submits steps as long as more may be under way.
   void Tick(absl::Time now);
   // When Tick has something to do although no message came.
   absl::Time NextDeadline() const;
@@ -65,37 +67,46 @@ class EngineCore {
     std::shared_ptr<ResponseStream> stream;
     std::optional<Request> request;      // until the group's facts are known
     std::unique_ptr<Sequence> sequence;  // from then on
+    absl::Time arrival;
     absl::Time deadline;
     uint32_t admission = 0;
     bool queued = true;
     bool accepted = false;  // AcceptedEvent sent
     std::optional<absl::Time> paused_since;
+    absl::Time wake = absl::InfiniteFuture();  // as deadlines_ has it
+    uint64_t drawn_step = 0;                   // the last one that brought tokens
+    std::optional<uint32_t> cached_tokens;     // of the prompt, when it was first admitted
   };
 
   bool ready() const { return scheduler_ != nullptr; }
   // Makes the sequence, tells Accepted, and gives it to the scheduler; or ends the request.
   void Admit(uint64_t key, Live& live);
   void Accept(Live& live);
-  void Apply(uint64_t key, SequenceResult& result, std::map<uint64_t, uint32_t>& drawn);
+  Live* Find(uint64_t key);
+  std::vector<uint64_t> Keys() const;  // of all that live, in the order of arrival
+  SequenceInfo InfoOf(const Live& live) const;
+  void Apply(uint64_t step, SequenceResult& result);
   void Finish(uint64_t key);
   // Removes a request and tells its reader.
   void End(uint64_t key, const absl::Status& status, bool discard = false);
   void EndOverdue();
   void Pause(uint64_t key, Live& live);
-  void NextStep();
+  // Brings deadlines_ up to date.
+  void SetWake(uint64_t key, Live& live);
+  // False where there is nothing to compute now.
+  bool NextStep();
   void LeaveQueue(Live& live);
   void PublishFigures();
 
   const EngineOptions options_;
   const Environment environment_;
-  std::map<uint64_t, Live> live_;
+  absl::flat_hash_map<uint64_t, std::unique_ptr<Live>> live_;
+  std::set<std::pair<absl::Time, uint64_t>> deadlines_;  // of those that have one
   size_t num_queued_ = 0;
   absl::Time now_;
   uint64_t epoch_ = 0;
   GroupFacts facts_;
   std::unique_ptr<Scheduler> scheduler_;  // while there is a group
-  std::optional<uint64_t> step_;          // under way
-  std::vector<uint64_t> step_sequences_;  // that have an entry in it
   uint64_t earlier_preemptions_ = 0;      // of former epochs
   std::optional<absl::Status> failed_;
 };

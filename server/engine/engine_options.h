@@ -9,6 +9,8 @@
 namespace tessera::server {
 
 struct EngineOptions {
+  // Prompts that begin like an earlier one find its keys and values computed.
+  bool prefix_cache = true;
   // Requests that wait for their first step; more are refused.
   size_t max_queue = 1024;
   // Of an answer that its reader has not taken; then its sequence is paused.

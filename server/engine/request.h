@@ -27,6 +27,7 @@ struct Request {
   bool keep_special_tokens = false;      // in the text
   std::optional<uint32_t> logprobs;
   std::optional<uint32_t> prompt_logprobs;
+  absl::Time arrival = absl::UnixEpoch();
   absl::Time deadline = absl::InfiniteFuture();
 };
 
@@ -50,6 +51,7 @@ struct FinishedEvent {
   FinishReason reason = FinishReason::kStop;
   uint32_t prompt_tokens = 0;
   uint32_t completion_tokens = 0;  // those of continue_from included
+  uint32_t cached_tokens = 0;      // of the prompt, found computed
   std::string stop_string;
   std::optional<uint32_t> stop_token_id;
 };

@@ -87,10 +87,7 @@ std::string Sequence::EndAt(FinishReason reason, std::optional<uint32_t> stop_to
   return text + stop_matcher_.Finish();
 }
 
-SequenceStart Sequence::Start(uint64_t sequence, uint32_t admission) const {
-  SequenceStart start;
-  start.sequence = sequence;
-  start.admission = admission;
+void Sequence::Describe(SequenceStart& start) const {
   start.token_ids = log_;
   start.prompt_length = prompt_length();
   start.sampling = request_.sampling;
@@ -99,7 +96,6 @@ SequenceStart Sequence::Start(uint64_t sequence, uint32_t admission) const {
   start.stop_token_ids = request_.stop_token_ids;
   start.logprobs = request_.logprobs;
   if (!prompt_logprobs_taken_) start.prompt_logprobs = request_.prompt_logprobs;
-  return start;
 }
 
 void Sequence::AddPromptLogprobs(uint32_t position, std::vector<Token> tokens) {

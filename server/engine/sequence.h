@@ -39,8 +39,8 @@ class Sequence {
   // That the workers may generate: at least one, also where the answer is to have none.
   uint32_t max_tokens() const { return max_tokens_; }
 
-  // The sequence as the workers are told of it.
-  SequenceStart Start(uint64_t sequence, uint32_t admission) const;
+  // Fills in what the workers are told of the sequence, beside what the scheduler knows.
+  void Describe(SequenceStart& start) const;
 
   // Prompt logprobs come in order, but again after a preemption: known ones are dropped.
   void AddPromptLogprobs(uint32_t position, std::vector<Token> tokens);

@@ -21,6 +21,7 @@ struct GroupFacts {
   uint32_t max_model_len = 0;
   uint32_t max_num_batched_tokens = 0;
   uint32_t max_num_seqs = 0;
+  uint32_t stages = 1;  // of the pipeline
 };
 
 struct RankStatus {

@@ -141,7 +141,8 @@ absl::StatusOr<GroupPlan> DecideGroup(const GroupOptions& options,
                 .num_kv_blocks = static_cast<uint32_t>(memory.num_kv_blocks),
                 .max_model_len = static_cast<uint32_t>(memory.max_model_len),
                 .max_num_batched_tokens = options.max_num_batched_tokens,
-                .max_num_seqs = options.max_num_seqs};
+                .max_num_seqs = options.max_num_seqs,
+                .stages = static_cast<uint32_t>(options.layout.pp)};
   return plan;
 }
 

@@ -33,6 +33,8 @@ void ToProto(const SequenceStart& from, v1::SequenceStart* to) {
   to->set_index(from.index);
   to->mutable_token_ids()->Add(from.token_ids.begin(), from.token_ids.end());
   to->set_prompt_length(from.prompt_length);
+  to->set_cached_tokens(from.cached_tokens);
+  to->mutable_blocks()->Add(from.blocks.begin(), from.blocks.end());
   ToProto(from.sampling, to->mutable_sampling());
   to->set_max_tokens(from.max_tokens);
   to->set_min_tokens(from.min_tokens);
@@ -86,6 +88,11 @@ void ToProto(const Step& step, v1::Step* to) {
     entry->mutable_new_blocks()->Add(from.new_blocks.begin(), from.new_blocks.end());
   }
   to->mutable_ends()->Add(step.ends.begin(), step.ends.end());
+  for (const BlockCopy& from : step.copies) {
+    v1::BlockCopy* copy = to->add_copies();
+    copy->set_from(from.from);
+    copy->set_to(from.to);
+  }
 }
 
 StepResult FromProto(const v1::StepResult& from) {

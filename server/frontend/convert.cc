@@ -64,6 +64,7 @@ void Fill(const FinishedEvent& event, v1::Finished& out) {
   out.set_reason(event.reason == FinishReason::kStop ? v1::Finished::STOP : v1::Finished::LENGTH);
   out.mutable_usage()->set_prompt_tokens(event.prompt_tokens);
   out.mutable_usage()->set_completion_tokens(event.completion_tokens);
+  out.mutable_usage()->set_cached_tokens(event.cached_tokens);
   out.set_stop_string(event.stop_string);
   if (event.stop_token_id) out.set_stop_token_id(*event.stop_token_id);
 }

@@ -2,165 +2,370 @@
 
 #include <algorithm>
 #include <cassert>
+#include <limits>
+#include <tuple>
+#include <utility>
 
 namespace tessera::server {
+namespace {
 
-Scheduler::Scheduler(const SchedulerLimits& limits) : limits_(limits), pool_(limits.num_blocks) {
-  assert(limits.block_size > 0 && limits.max_num_seqs > 0);
-  assert(limits.max_num_batched_tokens >= limits.max_num_seqs);
+// Sequences per step that are looked at and left out; each costs a look-up of its prompt.
+constexpr size_t kMostDeferred = 64;
+
+}  // namespace
+
+Scheduler::Scheduler(const SchedulerOptions& options)
+    : options_(options),
+      pool_(options.num_blocks),
+      cache_({.block_size = options.block_size, .enabled = options.prefix_cache}, &pool_),
+      queue_(options.queue) {
+  assert(options.block_size > 0 && options.max_num_seqs > 0 && options.stages > 0);
+  assert(options.max_num_batched_tokens >= options.max_num_seqs);
 }
 
-bool Scheduler::Add(uint64_t sequence, uint32_t length, uint32_t max_length) {
-  assert(length > 0 && length <= max_length);
-  if (BlocksFor(max_length) > pool_.num_blocks()) return false;
-  assert(entries_.empty() || entries_.rbegin()->first < sequence);
-  entries_[sequence].length = length;
-  waiting_.insert(sequence);
+bool Scheduler::Before(const Entry* a, const Entry* b) {
+  return std::make_tuple(-int64_t{a->level}, a->waiter.order, a->id()) <
+         std::make_tuple(-int64_t{b->level}, b->waiter.order, b->id());
+}
+
+Scheduler::Entry* Scheduler::NewEntry(uint64_t sequence, const SequenceInfo& info) {
+  assert(!info.log->empty() && info.log->size() <= info.max_length);
+  assert(sequence > last_id_);
+  if (BlocksFor(info.max_length) > pool_.num_blocks()) return nullptr;
+  last_id_ = sequence;
+  std::unique_ptr<Entry>& entry = entries_[sequence];
+  entry = std::make_unique<Entry>();
+  entry->info = info;
+  entry->waiter = {.sequence = sequence,
+                   .order = next_order_++,
+                   .priority = info.priority,
+                   .arrival = info.arrival,
+                   .tenant = queue_.Enter(info.tenant)};
+  return entry.get();
+}
+
+bool Scheduler::Add(uint64_t sequence, const SequenceInfo& info) {
+  Entry* entry = NewEntry(sequence, info);
+  if (entry == nullptr) return false;
+  entry->chain = cache_.Open(info.cache_scope);
+  SetWaiting(entry);
   return true;
+}
+
+bool Scheduler::Fork(uint64_t parent, uint64_t sequence, const SequenceInfo& info) {
+  const Entry& from = *entries_.at(parent);
+  SequenceInfo own = info;
+  own.tenant = from.info.tenant;
+  own.priority = from.info.priority;
+  own.arrival = from.info.arrival;
+  own.cache_scope = from.info.cache_scope;
+  Entry* entry = NewEntry(sequence, own);
+  if (entry == nullptr) return false;
+  // NewEntry may have moved the map's slots, never the entries.
+  entry->waiter.order = from.waiter.order;
+  entry->cached = std::min(from.granted, static_cast<uint32_t>(info.log->size()) - 1);
+  const uint32_t whole = SharedBlocks(from, *entry);
+  entry->blocks.assign(from.blocks.begin(), from.blocks.begin() + whole);
+  for (uint32_t block : entry->blocks) pool_.Share(block);
+  if (entry->cached > whole * options_.block_size) {
+    entry->copied_block = from.blocks[whole];
+    pool_.Share(*entry->copied_block);
+  }
+  entry->chain = cache_.Fork(from.chain, entry->blocks);
+  if (entry->holds()) forks_.push_back(entry);
+  SetWaiting(entry);
+  return true;
+}
+
+uint32_t Scheduler::SharedBlocks(const Entry& parent, const Entry& fork) const {
+  const uint32_t size = options_.block_size;
+  const uint32_t length = static_cast<uint32_t>(fork.info.log->size());
+  const uint32_t last = length - 1;
+  const bool same = parent.granted >= length && (*parent.info.log)[last] == (*fork.info.log)[last];
+  // A full block is shared whole: the last token, computed again, is written as it stands there.
+  return (length % size == 0 && same ? length : fork.cached) / size;
+}
+
+void Scheduler::SetWaiting(Entry* entry) {
+  entry->resident = false;
+  if (!entry->paused) queue_.Push(&entry->waiter);
+}
+
+void Scheduler::LetGo(Entry* entry) {
+  if (entry->copied_block) pool_.Release(*std::exchange(entry->copied_block, std::nullopt));
+  cache_.Release(entry->chain, entry->blocks);
+  entry->chain = cache_.Open(entry->info.cache_scope);
+  std::erase(forks_, entry);
+  entry->blocks.clear();
+  entry->cached = entry->granted = entry->reported = 0;
+  entry->unfinished = entry->drawing = 0;
 }
 
 void Scheduler::Remove(uint64_t sequence) {
   auto it = entries_.find(sequence);
   if (it == entries_.end()) return;
-  if (residents_.erase(sequence) > 0) ends_.push_back(sequence);
-  waiting_.erase(sequence);
-  pool_.Free(it->second.blocks);
+  Entry* entry = it->second.get();
+  if (entry->resident) {
+    ends_.push_back(sequence);
+    residents_.erase(std::lower_bound(residents_.begin(), residents_.end(), entry, Before));
+  } else {
+    queue_.Erase(&entry->waiter);
+  }
+  LetGo(entry);
+  cache_.Release(entry->chain, {});
+  queue_.Leave(entry->waiter.tenant);
   entries_.erase(it);
 }
 
 void Scheduler::SetPaused(uint64_t sequence, bool paused) {
   auto it = entries_.find(sequence);
-  if (it != entries_.end()) it->second.paused = paused;
+  if (it == entries_.end() || it->second->paused == paused) return;
+  Entry* entry = it->second.get();
+  entry->paused = paused;
+  if (entry->resident) return;
+  if (paused) {
+    queue_.Erase(&entry->waiter);
+  } else {
+    queue_.Push(&entry->waiter);
+  }
 }
 
-std::optional<Step> Scheduler::Next() {
+bool Scheduler::Resident(uint64_t sequence) const {
+  auto it = entries_.find(sequence);
+  return it != entries_.end() && it->second->resident;
+}
+
+std::optional<Step> Scheduler::Next(absl::Time now) {
+  if (flights_.size() >= options_.max_in_flight) return std::nullopt;
   Draft draft;
-  draft.budget = limits_.max_num_batched_tokens;
+  draft.now = now;
+  draft.budget = options_.max_num_batched_tokens;
   ScheduleResidents(draft, /*generating=*/true);
   ScheduleResidents(draft, /*generating=*/false);
-  if (!draft.preempted) Admit(draft);
+  // Who was preempted must not come back in the same step, unless nothing else is left to do.
+  if (!draft.preempted || draft.step.entries.empty()) Admit(draft);
   if (draft.step.entries.empty()) return std::nullopt;
   draft.step.ends = std::move(ends_);
   ends_.clear();
-  draft.step.step = next_step_++;
+  draft.step.step = draft.flight.step = next_step_++;
+  flights_.push_back(std::move(draft.flight));
   return std::move(draft.step);
 }
 
+bool Scheduler::Eligible(const Entry& entry) const {
+  if (!entry.resident || entry.paused || entry.rest() == 0) return false;
+  if (entry.info.one_at_a_time && entry.unfinished > 0) return false;
+  if (entry.drawing == 0) return true;
+  // The last token that it may have is never computed.
+  return entry.length() < entry.info.max_length && next_step_ - entry.last_drawn >= options_.stages;
+}
+
+uint32_t Scheduler::GeneratingShare() const {
+  if (options_.stages == 1) return std::numeric_limits<uint32_t>::max();
+  uint32_t generating = 0;
+  for (const Entry* entry : residents_) {
+    generating += !entry->paused && (entry->drawing > 0 || entry->rest() == 1);
+  }
+  return (generating + options_.stages - 1) / options_.stages;
+}
+
 void Scheduler::ScheduleResidents(Draft& draft, bool generating) {
-  const std::vector<uint64_t> oldest_first(residents_.begin(), residents_.end());
-  for (uint64_t sequence : oldest_first) {
-    if (draft.budget == 0) return;
-    auto it = entries_.find(sequence);
-    const Entry& entry = it->second;
-    // Preempted for an older one, or an entry of the other pass.
-    if (!Resident(sequence) || entry.paused || entry.scheduled > 0) continue;
-    uint32_t rest = entry.length - entry.computed;
-    if (rest == 0 || (rest == 1) != generating) continue;
-    Grant(sequence, std::min(rest, draft.budget), draft);
+  const std::vector<Entry*> in_order = residents_;  // preemption takes from the other
+  uint32_t share = generating ? GeneratingShare() : std::numeric_limits<uint32_t>::max();
+  for (Entry* entry : in_order) {
+    if (draft.budget == 0 || share == 0) return;
+    if (!Eligible(*entry) || (entry->rest() == 1) != generating) continue;
+    share -= Grant(entry, std::min(entry->rest(), draft.budget), draft);
   }
 }
 
-bool Scheduler::Grant(uint64_t sequence, uint32_t tokens, Draft& draft) {
-  Entry& entry = entries_.at(sequence);
-  uint32_t held = static_cast<uint32_t>(entry.blocks.size());
-  uint32_t wanted = BlocksFor(entry.computed + tokens);
-  uint32_t more = wanted > held ? wanted - held : 0;
+bool Scheduler::Grant(Entry* entry, uint32_t tokens, Draft& draft) {
+  const uint32_t held = static_cast<uint32_t>(entry->blocks.size());
+  const uint32_t wanted = BlocksFor(entry->granted + tokens);
+  const uint32_t more = wanted > held ? wanted - held : 0;
   auto blocks = pool_.Allocate(more);
   while (!blocks) {
-    uint64_t victim = *Victim(/*only_paused=*/false);  // `sequence` itself is one
-    Preempt(victim, draft);
-    if (victim == sequence) return false;
+    if (!DropForks(entry)) {
+      Entry* victim = LastPaused();
+      if (victim == nullptr) victim = residents_.back();
+      Preempt(victim, draft);
+      if (victim == entry) return false;
+    }
     blocks = pool_.Allocate(more);
   }
-  entry.blocks.insert(entry.blocks.end(), blocks->begin(), blocks->end());
-  entry.scheduled = tokens;
+  entry->blocks.insert(entry->blocks.end(), blocks->begin(), blocks->end());
+  const bool draws = entry->granted + tokens == entry->length();
+  entry->granted += tokens;
+  ++entry->unfinished;
+  if (draws) {
+    ++entry->drawing;
+    entry->last_drawn = next_step_;
+  }
+  FairQueue::Charge(entry->waiter.tenant, tokens);
   draft.budget -= tokens;
-  draft.step.entries.push_back({sequence, tokens, *std::move(blocks)});
+  draft.flight.parts.push_back({entry->id(), entry->admission, entry->granted, draws});
+  draft.step.entries.push_back({entry->id(), tokens, *std::move(blocks)});
   return true;
 }
 
-std::optional<uint64_t> Scheduler::Victim(bool only_paused) const {
-  for (auto it = residents_.rbegin(); it != residents_.rend(); ++it) {
-    if (entries_.at(*it).paused) return *it;
-  }
-  if (only_paused || residents_.empty()) return std::nullopt;
-  return *residents_.rbegin();
+Scheduler::Entry* Scheduler::LastPaused() const {
+  auto it = std::find_if(residents_.rbegin(), residents_.rend(),
+                         [](const Entry* entry) { return entry->paused; });
+  return it == residents_.rend() ? nullptr : *it;
 }
 
-void Scheduler::Preempt(uint64_t sequence, Draft& draft) {
-  Entry& entry = entries_.at(sequence);
-  if (!entry.paused) draft.preempted = true;
-  if (entry.scheduled > 0) {
-    draft.budget += entry.scheduled;
-    std::erase_if(draft.step.entries,
-                  [sequence](const SequenceStep& step) { return step.sequence == sequence; });
+bool Scheduler::DropForks(const Entry* except) {
+  bool dropped = false;
+  for (Entry* entry : std::vector<Entry*>(forks_)) {
+    if (entry == except) continue;
+    LetGo(entry);
+    dropped = true;
   }
-  pool_.Free(entry.blocks);
-  entry.blocks.clear();
-  entry.computed = entry.scheduled = 0;
-  residents_.erase(sequence);
-  waiting_.insert(sequence);
-  ends_.push_back(sequence);
+  return dropped;
+}
+
+void Scheduler::Preempt(Entry* entry, Draft& draft) {
+  if (!entry->paused) draft.preempted = true;
+  auto own = [entry](const auto& part) { return part.sequence == entry->id(); };
+  auto& entries = draft.step.entries;
+  if (auto granted = std::find_if(entries.begin(), entries.end(), own); granted != entries.end()) {
+    draft.budget += granted->num_tokens;
+    entries.erase(granted);
+    std::erase_if(draft.flight.parts, own);
+  }
+  LetGo(entry);
+  residents_.erase(std::lower_bound(residents_.begin(), residents_.end(), entry, Before));
+  ends_.push_back(entry->id());
+  SetWaiting(entry);
   ++num_preemptions_;
 }
 
 uint32_t Scheduler::Reserve() const {
   uint32_t reserve = 0;
-  for (uint64_t sequence : residents_) {
-    const Entry& entry = entries_.at(sequence);
-    if (entry.paused) continue;
-    uint32_t held = static_cast<uint32_t>(entry.blocks.size());
-    uint32_t wanted = BlocksFor(entry.length + 1);
+  for (const Entry* entry : residents_) {
+    if (entry->paused) continue;
+    const uint32_t held = static_cast<uint32_t>(entry->blocks.size());
+    const uint32_t next = entry->length() + (entry->drawing == 0);
+    const uint32_t wanted = BlocksFor(std::min(next, entry->info.max_length));
     // One more each: or what is admitted now would soon be preempted for the next block.
     reserve += wanted > held ? wanted - held : 1;
   }
   return reserve;
 }
 
-// A seat, and blocks for all that is known, without touching sequences that are not paused.
-bool Scheduler::MakeRoom(const Entry& entry, Draft& draft) {
-  uint32_t wanted = BlocksFor(entry.length);
-  uint32_t reserve = Reserve();
-  while (num_resident() >= limits_.max_num_seqs || pool_.num_free() < wanted + reserve) {
-    auto victim = Victim(/*only_paused=*/true);
-    if (!victim) return false;
-    Preempt(*victim, draft);
+bool Scheduler::MakeRoom(const Entry& entry, const std::vector<uint32_t>& found, Draft& draft) {
+  const uint32_t more =
+      BlocksFor(entry.length()) - static_cast<uint32_t>(entry.blocks.size() + found.size());
+  auto enough = [&] {
+    // Idle ones that are found are taken too.
+    const auto idle = std::count_if(found.begin(), found.end(),
+                                    [this](uint32_t block) { return pool_.holders(block) == 0; });
+    return pool_.num_available() >= more + static_cast<uint32_t>(idle) + Reserve();
+  };
+  while (num_resident() >= options_.max_num_seqs || !enough()) {
+    if (num_resident() < options_.max_num_seqs && DropForks(&entry)) continue;
+    Entry* victim = LastPaused();
+    if (victim == nullptr && !residents_.empty()) victim = residents_.back();
+    if (victim == nullptr || !(victim->paused || victim->level < entry.level)) return false;
+    Preempt(victim, draft);
   }
   return true;
 }
 
 void Scheduler::Admit(Draft& draft) {
-  const std::vector<uint64_t> oldest_first(waiting_.begin(), waiting_.end());
-  for (uint64_t sequence : oldest_first) {
-    Entry& entry = entries_.at(sequence);
-    if (entry.paused) continue;
-    if (draft.budget == 0 || !MakeRoom(entry, draft)) return;
-    waiting_.erase(sequence);
-    residents_.insert(sequence);
-    ++entry.admission;
-    SequenceStart start;
-    start.sequence = sequence;
-    start.admission = entry.admission;
-    draft.step.starts.push_back(std::move(start));
-    Grant(sequence, std::min(entry.length, draft.budget), draft);
+  std::vector<Entry*> deferred;
+  while (draft.budget > 0) {
+    const FairQueue::Turn turn = queue_.Next(draft.now);
+    if (turn.waiter == nullptr) break;
+    Entry* entry = entries_.at(turn.waiter->sequence).get();
+    std::vector<uint32_t> found;
+    if (!entry->holds() && entry->info.reads_cache) {
+      found = cache_.Find(entry->chain, *entry->info.log);
+      if (deferred.size() < kMostDeferred && ComingSoon(*entry, found.size())) {
+        queue_.Erase(&entry->waiter);
+        deferred.push_back(entry);
+        continue;
+      }
+    }
+    entry->level = turn.level;
+    if (MakeRoom(*entry, found, draft)) {
+      Start(entry, found, draft);
+    } else if (num_resident() == 0 && entry->holds()) {
+      LetGo(entry);  // it holds a block more than it would need alone
+    } else {
+      break;
+    }
+  }
+  for (Entry* entry : deferred) queue_.Push(&entry->waiter);
+}
+
+bool Scheduler::ComingSoon(const Entry& entry, size_t found) const {
+  const std::vector<uint32_t>& log = *entry.info.log;
+  const size_t end = (found + 1) * options_.block_size;
+  if (!options_.prefix_cache || log.size() < end) return false;
+  return std::any_of(residents_.begin(), residents_.end(), [&](const Entry* other) {
+    return other->reported < end && end <= other->info.log->size() && !other->paused &&
+           !other->chain.closed && other->chain.scope == entry.chain.scope &&
+           std::equal(log.begin(), log.begin() + end, other->info.log->begin());
+  });
+}
+
+void Scheduler::Start(Entry* entry, const std::vector<uint32_t>& found, Draft& draft) {
+  queue_.Erase(&entry->waiter);
+  std::erase(forks_, entry);
+  entry->resident = true;
+  residents_.insert(std::upper_bound(residents_.begin(), residents_.end(), entry, Before), entry);
+  if (!found.empty()) {
+    cache_.Take(entry->chain, found);
+    entry->blocks = found;
+    // At least one token is computed: a step without one would draw nothing.
+    entry->cached = std::min(static_cast<uint32_t>(found.size()) * options_.block_size,
+                             static_cast<uint32_t>(entry->info.log->size()) - 1);
+  }
+  if (entry->copied_block) {
+    const uint32_t from = *std::exchange(entry->copied_block, std::nullopt);
+    const uint32_t to = pool_.Allocate(1)->front();
+    draft.step.copies.push_back({from, to});
+    entry->blocks.push_back(to);
+    pool_.Release(from);
+  }
+  entry->granted = std::exchange(entry->cached, 0);
+  ++entry->admission;
+  SequenceStart& start = draft.step.starts.emplace_back();
+  start.sequence = entry->id();
+  start.admission = entry->admission;
+  start.cached_tokens = entry->granted;
+  start.blocks = entry->blocks;
+  const bool granted = Grant(entry, std::min(entry->rest(), draft.budget), draft);
+  assert(granted);  // MakeRoom has seen to it
+  static_cast<void>(granted);
+}
+
+void Scheduler::EnterBlocks(Entry* entry) {
+  if (!options_.prefix_cache || entry->chain.closed) return;
+  const std::vector<uint32_t>& log = *entry->info.log;
+  const size_t size = options_.block_size;
+  const size_t certain = std::min<size_t>(entry->reported, log.size());
+  while (!entry->chain.closed && (entry->chain.depth + 1) * size <= certain) {
+    const uint32_t depth = entry->chain.depth;
+    cache_.Enter(entry->chain, entry->blocks[depth],
+                 absl::MakeConstSpan(log).subspan(depth * size, size));
   }
 }
 
-bool Scheduler::Draws(uint64_t sequence) const {
-  auto it = entries_.find(sequence);
-  return it != entries_.end() && it->second.scheduled > 0 &&
-         it->second.computed + it->second.scheduled == it->second.length;
-}
-
-void Scheduler::Completed(const std::map<uint64_t, uint32_t>& drawn) {
-  for (uint64_t sequence : residents_) {
-    Entry& entry = entries_.at(sequence);
-    entry.computed += entry.scheduled;
-    entry.scheduled = 0;
-  }
-  for (const auto& [sequence, count] : drawn) {
-    auto it = entries_.find(sequence);
-    if (it != entries_.end()) it->second.length += count;
+void Scheduler::Reported() {
+  assert(!flights_.empty());
+  const Flight flight = std::move(flights_.front());
+  flights_.pop_front();
+  for (const Part& part : flight.parts) {
+    auto it = entries_.find(part.sequence);
+    if (it == entries_.end()) continue;
+    Entry* entry = it->second.get();
+    if (!entry->resident || entry->admission != part.admission) continue;
+    --entry->unfinished;
+    if (part.draws) --entry->drawing;
+    entry->reported = part.end;
+    EnterBlocks(entry);
   }
 }
 

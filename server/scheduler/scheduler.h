@@ -3,97 +3,184 @@
 #define TESSERA_SERVER_SCHEDULER_SCHEDULER_H_
 
 #include <cstdint>
-#include <map>
+#include <deque>
+#include <memory>
 #include <optional>
-#include <set>
+#include <string>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
+#include "absl/time/time.h"
 #include "server/kv/block_pool.h"
+#include "server/kv/prefix_cache.h"
+#include "server/scheduler/fair_queue.h"
 #include "server/scheduler/step.h"
 
 namespace tessera::server {
 
-struct SchedulerLimits {
+struct SchedulerOptions {
   uint32_t max_num_batched_tokens = 0;  // per step; at least max_num_seqs
   uint32_t max_num_seqs = 0;            // that the workers know at a time
   uint32_t block_size = 16;             // tokens
   uint32_t num_blocks = 0;
+  uint32_t max_in_flight = 1;  // steps under way at a time
+  // Of the pipeline. A token that a step draws is at the first stage when so many steps have been
+  // sent: a sequence is in every stages-th step, and the sequences are spread over the others.
+  uint32_t stages = 1;
+  bool prefix_cache = true;
+  FairQueue::Options queue;
+};
+
+// What the scheduler is told of a sequence.
+struct SequenceInfo {
+  // All known tokens, at least one. Borrowed; grows by what steps draw, and outlives the sequence
+  // here.
+  const std::vector<uint32_t>* log = nullptr;
+  uint32_t max_length = 0;  // tokens that it may grow to
+  int32_t priority = 0;     // the higher, the sooner
+  std::string tenant;
+  absl::Time arrival;
+  bool reads_cache = true;     // false: all of it is computed, whatever the prefix cache has
+  std::string cache_scope;     // of the prefix cache: nothing is shared between scopes
+  bool one_at_a_time = false;  // never in two unfinished steps: the engine acts between them
 };
 
 // The policy, without threads or I/O. A sequence is *waiting* (the workers do not know it) or
 // *resident* (it holds blocks). A step takes, within the token budget:
-//   1. one token of every resident sequence that generates, the oldest first;
-//   2. chunks of resident prompts that are not done, the oldest first;
-//   3. waiting sequences, strictly the oldest first: one that does not fit yet holds up the others.
-// Where a resident sequence needs a block and none is free, another one is preempted: it gives up
-// its blocks and waits, to be computed again from its log. Paused ones go first, then the youngest;
-// so the oldest that is not paused always gets on. Age is the order of Add. Owned by one thread;
-// one step is under way at a time.
+//   1. one token of every resident sequence that generates;
+//   2. chunks of resident prompts that are not done;
+//   3. waiting sequences, in the order of FairQueue: one that does not fit yet holds up the others;
+//      one whose beginning is just being computed by another is passed over until that is done.
+// Residents stand by the priority that they were admitted with, then by arrival: that is the order
+// in 1 and 2. Where one needs a block and none is free, another is preempted: it gives up its
+// blocks and waits, to be computed again from its log. Paused ones go first, then the last in that
+// order; so the first that is not paused always gets on. A waiting sequence may take seat and
+// blocks of paused ones and of those of a lower priority.
+//
+// A step is made while earlier ones are under way: a sequence that draws in one of them has a token
+// more, which only the workers know. Owned by one thread.
 class Scheduler {
  public:
-  explicit Scheduler(const SchedulerLimits& limits);
+  explicit Scheduler(const SchedulerOptions& options);
 
-  // Adds a waiting sequence of `length` known tokens that may grow to `max_length` tokens in all.
-  // Ids ascend. False, and nothing is added, where it could never fit the cache.
-  bool Add(uint64_t sequence, uint32_t length, uint32_t max_length);
+  // Adds a waiting sequence. Ids ascend. False, and nothing is added, where it could never fit the
+  // cache.
+  bool Add(uint64_t sequence, const SequenceInfo& info);
+  // Adds `sequence`, whose log begins with the first tokens of `parent`'s, right behind it in the
+  // order. It shares the parent's blocks as far as the parent has been computed, or is in steps
+  // under way, but for the last known token, which it computes itself; a block that both would
+  // write is copied. Tenant, priority and arrival are the parent's. False as of Add.
+  bool Fork(uint64_t parent, uint64_t sequence, const SequenceInfo& info);
   // Forgets a sequence at any time; its blocks are free at once. Unknown ids are ignored.
   void Remove(uint64_t sequence);
   // A paused sequence is not scheduled and keeps its blocks until others need them.
   void SetPaused(uint64_t sequence, bool paused);
 
-  // The next step, or nothing where nothing can be computed now. `starts` hold sequence and
-  // admission alone: the rest is the log's. No step may be under way.
-  std::optional<Step> Next();
-  // The step that Next returned has been computed. `drawn`: how many ids each of its sequences
-  // gained; those not named gained none.
-  void Completed(const std::map<uint64_t, uint32_t>& drawn);
+  // The next step, or nothing where nothing can be computed now or max_in_flight are under way.
+  // `starts` hold sequence, admission and what is cached: the rest is the log's.
+  std::optional<Step> Next(absl::Time now);
 
-  // Whether the step under way reaches the end of what is known of a sequence, so that it draws.
-  bool Draws(uint64_t sequence) const;
-  bool Resident(uint64_t sequence) const { return residents_.count(sequence) > 0; }
+  // One sequence's part in a step under way.
+  struct Part {
+    uint64_t sequence = 0;
+    uint32_t admission = 0;
+    uint32_t end = 0;  // tokens whose keys and values are in the cache afterwards
+    bool draws = false;
+  };
+  struct Flight {
+    uint64_t step = 0;
+    std::vector<Part> parts;
+  };
+  // Steps under way, the oldest first.
+  const std::deque<Flight>& flights() const { return flights_; }
+  // The oldest step under way has been computed, and what it drew is in the logs.
+  void Reported();
+
+  bool Resident(uint64_t sequence) const;
   uint32_t num_resident() const { return static_cast<uint32_t>(residents_.size()); }
-  uint32_t num_waiting() const { return static_cast<uint32_t>(waiting_.size()); }
+  uint32_t num_waiting() const { return static_cast<uint32_t>(entries_.size()) - num_resident(); }
   uint64_t num_preemptions() const { return num_preemptions_; }
   const BlockPool& pool() const { return pool_; }
+  const PrefixCache& prefix_cache() const { return cache_; }
 
  private:
   struct Entry {
-    uint32_t length = 0;     // tokens known
-    uint32_t computed = 0;   // of them, whose keys and values lie in the cache
-    uint32_t scheduled = 0;  // of them, in the step under way
-    uint32_t admission = 0;
-    bool paused = false;
+    SequenceInfo info;
+    FairQueue::Waiter waiter;
+    PrefixCache::Chain chain;
     std::vector<uint32_t> blocks;
+    std::optional<uint32_t> copied_block;  // of a fork that waits: its last one, held until copied
+    uint32_t cached = 0;                   // tokens in the blocks that a fork which waits holds
+    uint32_t admission = 0;
+    int32_t level = 0;        // its priority when it was admitted
+    uint32_t granted = 0;     // tokens computed, or in steps under way
+    uint32_t reported = 0;    // of them, in steps that have been reported
+    uint32_t unfinished = 0;  // steps under way that it is part of
+    uint32_t drawing = 0;     // of them, those that draw
+    uint64_t last_drawn = 0;  // the number of the last one that draws
+    bool resident = false;
+    bool paused = false;
+
+    bool holds() const { return !blocks.empty() || copied_block; }
+    uint64_t id() const { return waiter.sequence; }
+    // With the tokens that are being drawn.
+    uint32_t length() const { return static_cast<uint32_t>(info.log->size()) + drawing; }
+    uint32_t rest() const { return length() - granted; }
   };
 
   // The work of one Next().
   struct Draft {
+    absl::Time now;
     Step step;
+    Flight flight;
     uint32_t budget = 0;
     bool preempted = false;
   };
 
   uint32_t BlocksFor(uint32_t tokens) const {
-    return (tokens + limits_.block_size - 1) / limits_.block_size;
+    return (tokens + options_.block_size - 1) / options_.block_size;
   }
+  // How `a` and `b` stand among the residents.
+  static bool Before(const Entry* a, const Entry* b);
+  Entry* NewEntry(uint64_t sequence, const SequenceInfo& info);
+  // How many of the parent's blocks a fork shares: those that neither of them changes.
+  uint32_t SharedBlocks(const Entry& parent, const Entry& fork) const;
+  void SetWaiting(Entry* entry);
+  // Whether a step may take tokens of a resident now.
+  bool Eligible(const Entry& entry) const;
   void ScheduleResidents(Draft& draft, bool generating);
+  // How many sequences that generate a step takes, so that the stages have equal ones.
+  uint32_t GeneratingShare() const;
   void Admit(Draft& draft);
-  // Grants `tokens` of a resident sequence, with the blocks that they need. False where `sequence`
-  // itself was preempted for them.
-  bool Grant(uint64_t sequence, uint32_t tokens, Draft& draft);
-  // Who is preempted next: the youngest paused one, else (not `only_paused`) the youngest.
-  std::optional<uint64_t> Victim(bool only_paused) const;
-  void Preempt(uint64_t sequence, Draft& draft);
+  // Whether a running prompt computes the block behind the `found` ones: worth waiting for.
+  bool ComingSoon(const Entry& entry, size_t found) const;
+  void Start(Entry* entry, const std::vector<uint32_t>& found, Draft& draft);
+  // Grants `tokens` of a resident sequence, with the blocks that they need. False where it was
+  // itself preempted for them.
+  bool Grant(Entry* entry, uint32_t tokens, Draft& draft);
+  Entry* LastPaused() const;
+  void Preempt(Entry* entry, Draft& draft);
+  // Gives up everything that it holds, or shares, of the cache.
+  void LetGo(Entry* entry);
+  // Forks that wait, but for `except`, give up what they share. False where there was nothing.
+  bool DropForks(const Entry* except);
   // Blocks that the residents which are not paused will need for their next tokens.
   uint32_t Reserve() const;
-  bool MakeRoom(const Entry& entry, Draft& draft);
+  // A seat, and blocks for all that is known beside those in `found`.
+  bool MakeRoom(const Entry& entry, const std::vector<uint32_t>& found, Draft& draft);
+  void EnterBlocks(Entry* entry);
 
-  SchedulerLimits limits_;
+  const SchedulerOptions options_;
   BlockPool pool_;
-  std::map<uint64_t, Entry> entries_;  // all; ids ascend with age
-  std::set<uint64_t> waiting_;
-  std::set<uint64_t> residents_;
-  std::vector<uint64_t> ends_;  // to be told with the next step
+  PrefixCache cache_;
+  FairQueue queue_;
+  absl::flat_hash_map<uint64_t, std::unique_ptr<Entry>> entries_;
+  std::vector<Entry*> residents_;  // sorted by Before
+  std::vector<Entry*> forks_;      // that wait and hold blocks
+  std::vector<uint64_t> ends_;     // to be told with the next step
+  std::deque<Flight> flights_;
+  uint64_t last_id_ = 0;
+  uint64_t next_order_ = 1;
   uint64_t next_step_ = 1;
   uint64_t num_preemptions_ = 0;
 };

@@ -37,6 +37,9 @@ struct SequenceStart {
   uint32_t index = 0;               // in its request: part of the sampling key
   std::vector<uint32_t> token_ids;  // the log: the prompt and what was generated before
   uint32_t prompt_length = 0;
+  // The keys and values of the first `cached_tokens` lie in `blocks` already: fewer than are known.
+  uint32_t cached_tokens = 0;
+  std::vector<uint32_t> blocks;  // the block table begins with these; others may share them
   SamplingParams sampling;
   uint32_t max_tokens = 0;  // generated ones, those in token_ids included
   uint32_t min_tokens = 0;
@@ -52,11 +55,20 @@ struct SequenceStep {
   std::vector<uint32_t> new_blocks;
 };
 
+// The contents of one KV block, in all layers, are copied to another.
+struct BlockCopy {
+  uint32_t from = 0;
+  uint32_t to = 0;
+
+  friend bool operator==(const BlockCopy&, const BlockCopy&) = default;
+};
+
 struct Step {
   uint64_t step = 0;  // ascending within an epoch
   std::vector<SequenceStart> starts;
   std::vector<SequenceStep> entries;
-  std::vector<uint64_t> ends;  // the workers forget these first
+  std::vector<uint64_t> ends;     // the workers forget these first
+  std::vector<BlockCopy> copies;  // in this order, before any entry is run
 };
 
 struct TopToken {

@@ -134,14 +134,18 @@ StepResult FakeExecutor::Run(const server::Step& step) {
   StepResult out;
   out.step = step.step;
   for (uint64_t id : step.ends) sequences_.erase(id);
-  for (const auto& start : step.starts) sequences_[start.sequence] = {start, 0};
+  for (const auto& start : step.starts) {
+    sequences_[start.sequence] = {start, start.cached_tokens};
+  }
   for (const auto& entry : step.entries) {
     auto it = sequences_.find(entry.sequence);
     if (it == sequences_.end()) throw std::logic_error("an entry of an unknown sequence");
     Sequence& sequence = it->second;
+    if (sequence.ended) continue;
     auto& log = sequence.start.token_ids;
     uint32_t begin = sequence.computed;
-    sequence.computed += entry.num_tokens;
+    uint32_t rest = static_cast<uint32_t>(log.size()) - sequence.computed;
+    sequence.computed += std::min(entry.num_tokens, rest);
     SequenceResult result;
     result.sequence = entry.sequence;
     result.admission = sequence.start.admission;
@@ -164,6 +168,7 @@ StepResult FakeExecutor::Run(const server::Step& step) {
       } else if (generated >= sequence.start.max_tokens) {
         result.finish = Finish::kLength;
       }
+      sequence.ended = result.finish != Finish::kRunning;
     }
     out.results.push_back(std::move(result));
   }

@@ -50,6 +50,7 @@ class FakeExecutor : public server::Executor {
   struct Sequence {
     server::SequenceStart start;
     uint32_t computed = 0;
+    bool ended = false;
   };
   struct Waiting {
     uint64_t epoch;

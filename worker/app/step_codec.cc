@@ -38,6 +38,8 @@ SequenceStart FromProto(const v1::SequenceStart& from) {
   to.index = from.index();
   to.token_ids.assign(from.token_ids().begin(), from.token_ids().end());
   to.prompt_length = from.prompt_length();
+  to.cached_tokens = from.cached_tokens();
+  to.blocks.assign(from.blocks().begin(), from.blocks().end());
   to.sampling = FromProto(from.sampling());
   to.restrictions = RestrictionsOf(from.sampling());
   to.max_tokens = from.max_tokens();
@@ -85,6 +87,7 @@ StepInput FromProto(const v1::Step& step) {
                              .new_blocks = {entry.new_blocks().begin(), entry.new_blocks().end()}});
   }
   input.ends.assign(step.ends().begin(), step.ends().end());
+  for (const v1::BlockCopy& copy : step.copies()) input.copies.push_back({copy.from(), copy.to()});
   return input;
 }
 

@@ -1,6 +1,7 @@
 #include "worker/model/kv_cache.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "shard_loader/plan/workspace.h"
 #include "shard_loader/status_macros.h"
@@ -15,6 +16,7 @@ absl::StatusOr<KvCache> KvCache::Create(const shard_loader::DecoderSpec& spec,
   ASSIGN_OR_RETURN(cache.buffer_, Buffer::Allocate(bytes, "the KV cache"));
   cache.first_layer_ = {cache.buffer_.data(), dtype, plan.kv_heads.size(), spec.attention.head_size,
                         spec.attention.head_size};
+  cache.num_layers_ = plan.layers.size();
   cache.layer_bytes_ = bytes / std::max<int64_t>(1, plan.layers.size());
   cache.num_blocks_ = num_blocks;
   return cache;
@@ -24,6 +26,15 @@ KvLayer KvCache::layer(int64_t index) {
   KvLayer layer = first_layer_;
   layer.data = buffer_.data() + index * layer_bytes_;
   return layer;
+}
+
+void KvCache::CopyBlock(int64_t from, int64_t to) {
+  if (from == to) return;
+  const int64_t block_bytes = layer_bytes_ / num_blocks_;
+  for (int64_t layer = 0; layer < num_layers_; ++layer) {
+    std::byte* data = buffer_.data() + layer * layer_bytes_;
+    std::memcpy(data + to * block_bytes, data + from * block_bytes, block_bytes);
+  }
 }
 
 }  // namespace tessera::worker

@@ -22,6 +22,8 @@ class KvCache {
 
   // Of the rank's `index`-th layer.
   KvLayer layer(int64_t index);
+  // Copies the contents of one block to another, in every layer.
+  void CopyBlock(int64_t from, int64_t to);
   int64_t num_blocks() const { return num_blocks_; }
   int64_t bytes() const { return buffer_.size(); }
 
@@ -31,6 +33,7 @@ class KvCache {
   Buffer buffer_;
   KvLayer first_layer_;
   int64_t layer_bytes_ = 0;
+  int64_t num_layers_ = 0;
   int64_t num_blocks_ = 0;
 };
 

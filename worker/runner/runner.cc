@@ -196,6 +196,7 @@ absl::StatusOr<StepOutput> Runner::Impl::Run(const StepInput& step) {
 
 absl::StatusOr<StepOutput> Runner::Impl::RunStep(const StepInput& step) {
   ASSIGN_OR_RETURN(std::vector<SequenceWork> work, sequences_.Begin(step));
+  for (const BlockCopy& copy : step.copies) cache_.CopyBlock(copy.from, copy.to);
   StepOutput output;
   output.step = step.step;
   IdsHash hash;

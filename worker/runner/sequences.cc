@@ -26,6 +26,17 @@ uint32_t SequenceWork::prompt_rows_end() const {
   return std::clamp(sequence->start.prompt_length - 1, begin, end);
 }
 
+absl::Status SequenceTable::CheckBlocks(uint64_t sequence,
+                                        const std::vector<uint32_t>& blocks) const {
+  for (uint32_t block : blocks) {
+    if (block >= limits_.num_kv_blocks) {
+      return Violation(sequence, "block ", block, " is granted, but there are ",
+                       limits_.num_kv_blocks);
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::Status SequenceTable::CheckStart(const SequenceStart& start) const {
   const uint64_t name = start.sequence;
   if (start.token_ids.empty() || start.prompt_length == 0 ||
@@ -42,6 +53,12 @@ absl::Status SequenceTable::CheckStart(const SequenceStart& start) const {
       return Violation(name, "token id ", id, " is not in the vocabulary of ", limits_.vocab_size);
     }
   }
+  if (start.cached_tokens >= start.token_ids.size() ||
+      start.cached_tokens > start.blocks.size() * uint64_t{limits_.block_tokens}) {
+    return Violation(name, "starts with ", start.cached_tokens, " cached tokens of ",
+                     start.token_ids.size(), " in ", start.blocks.size(), " blocks");
+  }
+  RETURN_IF_ERROR(CheckBlocks(name, start.blocks));
   const uint32_t top = std::max(start.logprobs.value_or(0), start.prompt_logprobs.value_or(0));
   if (top > limits_.max_logprobs) {
     return Violation(name, "asks for ", top, " logprobs; max_logprobs is ", limits_.max_logprobs);
@@ -64,12 +81,7 @@ absl::Status SequenceTable::CheckRestrictions(const SequenceStart& start) const 
 
 absl::Status SequenceTable::CheckEntry(const SequenceStep& entry, const Sequence& sequence) const {
   if (entry.num_tokens == 0) return Violation(entry.sequence, "an entry of no tokens");
-  for (uint32_t block : entry.new_blocks) {
-    if (block >= limits_.num_kv_blocks) {
-      return Violation(entry.sequence, "block ", block, " is granted, but there are ",
-                       limits_.num_kv_blocks);
-    }
-  }
+  RETURN_IF_ERROR(CheckBlocks(entry.sequence, entry.new_blocks));
   const uint64_t slots = (sequence.blocks.size() + entry.new_blocks.size()) * limits_.block_tokens;
   const uint64_t needed = uint64_t{sequence.computed} + TokensOf(entry, sequence);
   if (needed > slots) {
@@ -96,6 +108,12 @@ absl::Status SequenceTable::Check(const StepInput& step) const {
                                             " sequences at one time; max_num_seqs is ",
                                             limits_.max_num_seqs));
   }
+  for (const BlockCopy& copy : step.copies) {
+    if (std::max(copy.from, copy.to) >= limits_.num_kv_blocks) {
+      return absl::InternalError(absl::StrCat("worker: block ", copy.from, " is copied to ",
+                                              copy.to, ", but there are ", limits_.num_kv_blocks));
+    }
+  }
   std::unordered_set<uint64_t> seen;
   uint64_t tokens = 0;
   for (const SequenceStep& entry : step.entries) {
@@ -106,6 +124,8 @@ absl::Status SequenceTable::Check(const StepInput& step) const {
     const Sequence* sequence = &fresh;
     if (auto start = started.find(entry.sequence); start != started.end()) {
       fresh.start = *start->second;
+      fresh.computed = fresh.start.cached_tokens;
+      fresh.blocks = fresh.start.blocks;
     } else if (auto it = sequences_.find(entry.sequence);
                it != sequences_.end() && ended.count(entry.sequence) == 0) {
       sequence = &it->second;
@@ -141,7 +161,12 @@ SequenceWork SequenceTable::WorkOf(const SequenceStep& entry, Sequence* sequence
 absl::StatusOr<std::vector<SequenceWork>> SequenceTable::Begin(const StepInput& step) {
   RETURN_IF_ERROR(Check(step));
   for (uint64_t sequence : step.ends) sequences_.erase(sequence);
-  for (const SequenceStart& start : step.starts) sequences_[start.sequence].start = start;
+  for (const SequenceStart& start : step.starts) {
+    Sequence& sequence = sequences_[start.sequence];
+    sequence.start = start;
+    sequence.computed = start.cached_tokens;
+    sequence.blocks = start.blocks;
+  }
   std::vector<SequenceWork> work;
   for (const SequenceStep& entry : step.entries) {
     Sequence& sequence = sequences_[entry.sequence];

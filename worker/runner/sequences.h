@@ -69,6 +69,7 @@ class SequenceTable {
 
  private:
   absl::Status Check(const StepInput& step) const;
+  absl::Status CheckBlocks(uint64_t sequence, const std::vector<uint32_t>& blocks) const;
   absl::Status CheckStart(const SequenceStart& start) const;
   absl::Status CheckRestrictions(const SequenceStart& start) const;
   // `known`, `computed` and `blocks` are those of the sequence before the step.

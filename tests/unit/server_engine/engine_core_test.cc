@@ -178,7 +178,8 @@ TEST_CASE("a cancelled request frees its blocks at once: waiting, in a step, bet
   CHECK(engine.counters.kv_blocks_free == 63);
   engine.core.Cancel(in_step, absl::CancelledError("left"));
   CHECK(engine.free_blocks() == 64);
-  engine.executor.RunStep();  // its result is dropped
+  while (engine.executor.RunStep()) {
+  }  // its results are dropped
   CHECK(engine.Read(in_step).text == "");
 
   uint64_t between = engine.Submit(Ask(5));
@@ -248,9 +249,10 @@ TEST_CASE("a lost group's requests go on from their logs on the next one") {
   CHECK(engine.Read(running).text == "abc");
   engine.RunAll();
   CHECK_FALSE(engine.Read(running).status.has_value());
+  const size_t before = engine.executor.steps().size();
   engine.executor.BecomeReady(facts);
   engine.core.Tick(engine.now);
-  SequenceStart start = engine.executor.steps().back().starts.at(0);
+  SequenceStart start = engine.executor.steps().at(before).starts.at(0);
   CHECK(start.sequence == running);
   CHECK(start.token_ids == std::vector<uint32_t>{0, 90, 91, 68, 69, 70});
   CHECK(start.prompt_length == 3);
@@ -297,6 +299,7 @@ TEST_CASE("a request whose reader leaves, or whose time is over, ends while the 
   request.deadline = engine.now + absl::Seconds(10);
   uint64_t late = engine.Submit(request);
   engine.Step();
+  const size_t before = engine.executor.steps().size();
   engine.executor.Lose(absl::UnavailableError("gone"));
   engine.core.Cancel(left, absl::CancelledError("left"));
   CHECK(absl::IsCancelled(*engine.Read(left).status));
@@ -305,7 +308,65 @@ TEST_CASE("a request whose reader leaves, or whose time is over, ends while the 
   CHECK(absl::IsDeadlineExceeded(*engine.Read(late).status));
   engine.executor.BecomeReady();
   engine.RunAll();
-  CHECK(engine.executor.steps().size() == 1);
+  CHECK(engine.executor.steps().size() == before);
+}
+
+TEST_CASE("usage counts the tokens of the prompt that were found in the cache") {
+  Harness engine;
+  engine.executor.BecomeReady();
+  Request request = Ask(2);
+  request.prompt.assign(40, 70);
+  uint64_t first = engine.Submit(request);
+  engine.RunAll();
+  uint64_t second = engine.Submit(request);
+  engine.RunAll();
+  CHECK(engine.Read(first).finished->cached_tokens == 0);
+  CHECK(engine.Read(second).finished->cached_tokens == 32);
+  CHECK(engine.Read(second).text == engine.Read(first).text);
+  request.prompt_logprobs = 0;  // of cached tokens there are none
+  uint64_t third = engine.Submit(request);
+  engine.RunAll();
+  CHECK(engine.Read(third).finished->cached_tokens == 0);
+  CHECK(engine.Read(third).accepted->prompt_logprobs.size() == 39);
+}
+
+TEST_CASE("without a prefix cache everything is computed") {
+  Harness engine(EngineOptions{.prefix_cache = false});
+  engine.executor.BecomeReady();
+  Request request = Ask(2);
+  request.prompt.assign(40, 70);
+  engine.Submit(request);
+  engine.RunAll();
+  uint64_t second = engine.Submit(request);
+  engine.RunAll();
+  CHECK(engine.Read(second).finished->cached_tokens == 0);
+}
+
+TEST_CASE("a step is sent while the one before it is under way, and says continue") {
+  Harness engine;
+  engine.executor.BecomeReady();
+  uint64_t key = engine.Submit(Ask(3));
+  engine.core.Tick(engine.now);
+  REQUIRE(engine.executor.steps().size() == 2);
+  CHECK(engine.executor.steps()[1].starts.empty());
+  CHECK(engine.executor.steps()[1].entries[0].num_tokens == 1);
+  engine.RunAll();
+  CHECK(engine.Read(key).text == "abc");
+  // The last token is never computed, and so no step is sent for it.
+  CHECK(engine.executor.steps().size() == 3);
+}
+
+TEST_CASE("what the workers had drawn behind the end is dropped, and not counted") {
+  Harness engine;
+  engine.executor.BecomeReady();
+  Request request = Ask(20);
+  request.stop_strings = {"c"};
+  uint64_t key = engine.Submit(request);
+  engine.RunAll();
+  CHECK(engine.Read(key).text == "ab");
+  CHECK(engine.Read(key).finished->completion_tokens == 3);
+  CHECK(engine.executor.steps().size() == 4);  // one more than the answer has
+  CHECK(engine.free_blocks() == 64);
 }
 
 TEST_CASE("results of a former epoch are dropped") {

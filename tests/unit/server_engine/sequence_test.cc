@@ -47,7 +47,9 @@ TEST_CASE("a request for the prompt alone ends without a token") {
   request.prompt_logprobs = 0;  // of what has to be computed first; the token drawn with it is none
   Sequence scored(request, 100, DemoTokenizer());
   CHECK_FALSE(scored.finished().has_value());
-  CHECK(scored.Start(1, 1).max_tokens == 1);
+  SequenceStart start;
+  scored.Describe(start);
+  CHECK(start.max_tokens == 1);
   DeltaEvent delta = scored.Append(Ids({68}));
   CHECK(delta.text.empty());
   CHECK(delta.tokens.empty());
@@ -189,7 +191,9 @@ TEST_CASE("prompt logprobs that come again after a preemption are kept once") {
   REQUIRE(tokens.size() == 2);
   CHECK(tokens[0].id == 90);
   CHECK(tokens[1].id == 91);
-  CHECK_FALSE(sequence.Start(1, 1).prompt_logprobs.has_value());
+  SequenceStart start;
+  sequence.Describe(start);
+  CHECK_FALSE(start.prompt_logprobs.has_value());
 }
 
 }  // namespace

@@ -6,12 +6,14 @@ namespace tessera::server {
 namespace {
 
 TEST_CASE("a step is carried with every field") {
-  Step step{.step = 9, .ends = {4, 5}};
+  Step step{.step = 9, .ends = {4, 5}, .copies = {{6, 7}}};
   step.starts.push_back({.sequence = 1,
                          .admission = 2,
                          .index = 3,
                          .token_ids = {10, 11},
                          .prompt_length = 1,
+                         .cached_tokens = 1,
+                         .blocks = {9, 4},
                          .sampling = {.temperature = 0.5f,
                                       .top_k = 7,
                                       .top_p = 0.9f,
@@ -39,6 +41,9 @@ TEST_CASE("a step is carried with every field") {
   CHECK(start.index() == 3);
   CHECK(start.token_ids_size() == 2);
   CHECK(start.prompt_length() == 1);
+  CHECK(start.cached_tokens() == 1);
+  CHECK(std::vector<uint32_t>(start.blocks().begin(), start.blocks().end()) ==
+        std::vector<uint32_t>{9, 4});
   CHECK(start.max_tokens() == 20);
   CHECK(start.min_tokens() == 6);
   CHECK(start.stop_token_ids_size() == 2);
@@ -59,6 +64,9 @@ TEST_CASE("a step is carried with every field") {
   CHECK(sampling.logit_bias(0).bias() == -1.5f);
   CHECK(sampling.allowed_token_ids(1) == 5);
   CHECK(sampling.bad_words(1).ids(1) == 8);
+  REQUIRE(message.copies_size() == 1);
+  CHECK(message.copies(0).from() == 6);
+  CHECK(message.copies(0).to() == 7);
   REQUIRE(message.entries_size() == 1);
   CHECK(message.entries(0).num_tokens() == 2);
   CHECK(message.entries(0).new_blocks(1) == 9);

@@ -2,189 +2,301 @@
 
 #include <catch2/catch.hpp>
 
-#include <string>
+#include "tests/unit/server_scheduler/bench.h"
 
 namespace tessera::server {
 namespace {
 
-// A step in short: "start 1#1 | 1:5[0 1] 2:1[] | end 3".
-std::string Show(const std::optional<Step>& step) {
-  if (!step) return "nothing";
-  std::string text;
-  for (const auto& start : step->starts) {
-    text += "+" + std::to_string(start.sequence) + "#" + std::to_string(start.admission) + " ";
-  }
-  for (uint64_t end : step->ends) text += "-" + std::to_string(end) + " ";
-  for (const auto& entry : step->entries) {
-    text += std::to_string(entry.sequence) + ":" + std::to_string(entry.num_tokens) + "[";
-    for (uint32_t block : entry.new_blocks) text += std::to_string(block) + ",";
-    text += "] ";
-  }
-  text.pop_back();
-  return text;
-}
-
-SchedulerLimits Limits(uint32_t tokens, uint32_t seqs, uint32_t blocks) {
-  SchedulerLimits limits;
-  limits.max_num_batched_tokens = tokens;
-  limits.max_num_seqs = seqs;
-  limits.block_size = 4;
-  limits.num_blocks = blocks;
-  return limits;
-}
-
 TEST_CASE("an empty scheduler has nothing to do") {
-  Scheduler scheduler(Limits(8, 2, 4));
-  CHECK(Show(scheduler.Next()) == "nothing");
+  Bench bench(Options(8, 2, 4));
+  CHECK(bench.Next() == "nothing");
 }
 
 TEST_CASE("a sequence is prefilled, then generates a token a step") {
-  Scheduler scheduler(Limits(8, 2, 8));
-  REQUIRE(scheduler.Add(1, 5, 20));
-  CHECK(Show(scheduler.Next()) == "+1#1 1:5[0,1,]");
-  CHECK(scheduler.Draws(1));
-  scheduler.Completed({{1, 1}});
-  CHECK(Show(scheduler.Next()) == "1:1[]");
-  scheduler.Completed({{1, 1}});
-  scheduler.Next();
-  scheduler.Completed({{1, 1}});
-  CHECK(Show(scheduler.Next()) == "1:1[]");
-  scheduler.Completed({{1, 1}});
-  CHECK(Show(scheduler.Next()) == "1:1[2,]");
+  Bench bench(Options(8, 2, 8));
+  REQUIRE(bench.Add(1, 5, 20));
+  CHECK(bench.Next() == "+1#1 1:5[0,1,]");
+  CHECK(bench.scheduler.flights().front().parts[0].draws);
+  CHECK(bench.Then() == "1:1[]");
+  CHECK(bench.Then() == "1:1[]");
+  CHECK(bench.Then() == "1:1[]");
+  CHECK(bench.Then() == "1:1[2,]");
 }
 
 TEST_CASE("a long prompt goes in chunks of the token budget") {
-  Scheduler scheduler(Limits(4, 2, 8));
-  REQUIRE(scheduler.Add(1, 10, 20));
-  CHECK(Show(scheduler.Next()) == "+1#1 1:4[0,]");
-  CHECK_FALSE(scheduler.Draws(1));
-  scheduler.Completed({});
-  CHECK(Show(scheduler.Next()) == "1:4[1,]");
-  scheduler.Completed({});
-  CHECK(Show(scheduler.Next()) == "1:2[2,]");
-  CHECK(scheduler.Draws(1));
+  Bench bench(Options(4, 2, 8));
+  REQUIRE(bench.Add(1, 10, 20));
+  CHECK(bench.Next() == "+1#1 1:4[0,]");
+  CHECK_FALSE(bench.scheduler.flights().front().parts[0].draws);
+  CHECK(bench.Then() == "1:4[1,]");
+  CHECK(bench.Then() == "1:2[2,]");
+  CHECK(bench.scheduler.flights().front().parts[0].draws);
 }
 
 TEST_CASE("running sequences get their token before any prompt gets a chunk") {
-  Scheduler scheduler(Limits(4, 4, 16));
-  REQUIRE(scheduler.Add(1, 10, 20));
-  scheduler.Next();
-  scheduler.Completed({});
-  scheduler.Next();
-  scheduler.Completed({});
-  REQUIRE(scheduler.Add(2, 2, 20));
-  REQUIRE(scheduler.Add(3, 6, 20));
-  CHECK(Show(scheduler.Next()) == "+2#1 1:2[2,] 2:2[3,]");
-  scheduler.Completed({{1, 1}, {2, 1}});
-  CHECK(Show(scheduler.Next()) == "+3#1 1:1[] 2:1[] 3:2[4,]");
-  scheduler.Completed({{1, 1}, {2, 1}});
-  CHECK(Show(scheduler.Next()) == "1:1[] 2:1[] 3:2[]");
+  Bench bench(Options(4, 4, 16));
+  REQUIRE(bench.Add(1, 10, 20));
+  bench.Next();
+  bench.Then();
+  bench.Report();
+  REQUIRE(bench.Add(2, 2, 20));
+  REQUIRE(bench.Add(3, 6, 20));
+  CHECK(bench.Next() == "+2#1 1:2[2,] 2:2[3,]");
+  CHECK(bench.Then() == "+3#1 1:1[] 2:1[] 3:2[4,]");
+  CHECK(bench.Then() == "1:1[] 2:1[] 3:2[]");
+}
+
+TEST_CASE("several prompts share a step, the earliest first") {
+  Bench bench(Options(8, 4, 16));
+  for (uint64_t id : {1, 2, 3}) REQUIRE(bench.Add(id, 6, 20));
+  CHECK(bench.Next() == "+1#1 +2#1 1:6[0,1,] 2:2[2,]");
+  CHECK(bench.Then() == "+3#1 1:1[] 2:4[3,] 3:3[4,]");
 }
 
 TEST_CASE("the seats are given in the order of arrival") {
-  Scheduler scheduler(Limits(16, 2, 16));
-  for (uint64_t id : {1, 2, 3}) REQUIRE(scheduler.Add(id, 2, 8));
-  CHECK(Show(scheduler.Next()) == "+1#1 +2#1 1:2[0,] 2:2[1,]");
-  scheduler.Completed({{1, 1}, {2, 1}});
-  CHECK(scheduler.num_waiting() == 1);
-  scheduler.Remove(1);
-  CHECK(Show(scheduler.Next()) == "+3#1 -1 2:1[] 3:2[0,]");
+  Bench bench(Options(16, 2, 16));
+  for (uint64_t id : {1, 2, 3}) REQUIRE(bench.Add(id, 2, 8));
+  CHECK(bench.Next() == "+1#1 +2#1 1:2[0,] 2:2[1,]");
+  bench.Report();
+  CHECK(bench.scheduler.num_waiting() == 1);
+  bench.Remove(1);
+  CHECK(bench.Next() == "+3#1 -1 2:1[] 3:2[0,]");
 }
 
 TEST_CASE("the oldest waiting sequence holds up smaller ones behind it") {
-  Scheduler scheduler(Limits(32, 4, 4));
-  REQUIRE(scheduler.Add(1, 8, 12));
-  scheduler.Next();
-  scheduler.Completed({{1, 1}});
-  REQUIRE(scheduler.Add(2, 12, 16));
-  REQUIRE(scheduler.Add(3, 1, 4));
-  CHECK(Show(scheduler.Next()) == "1:1[2,]");
-  scheduler.Remove(1);
-  scheduler.Completed({});
-  CHECK(Show(scheduler.Next()) == "+2#1 -1 2:12[0,1,2,]");
+  Bench bench(Options(32, 4, 4));
+  REQUIRE(bench.Add(1, 8, 12));
+  bench.Next();
+  bench.Report();
+  REQUIRE(bench.Add(2, 12, 16));
+  REQUIRE(bench.Add(3, 1, 4));
+  CHECK(bench.Next() == "1:1[2,]");
+  bench.Remove(1);
+  bench.Report();
+  CHECK(bench.Next() == "+2#1 -1 2:12[2,3,1,]");
 }
 
 TEST_CASE("a sequence that can never fit the cache is refused") {
-  Scheduler scheduler(Limits(32, 4, 4));
-  CHECK_FALSE(scheduler.Add(1, 8, 17));
-  CHECK(scheduler.Add(2, 8, 16));
-  CHECK(scheduler.num_waiting() == 1);
+  Bench bench(Options(32, 4, 4));
+  CHECK_FALSE(bench.Add(1, 8, 17));
+  CHECK(bench.Add(2, 8, 16));
+  CHECK(bench.scheduler.num_waiting() == 1);
 }
 
 TEST_CASE("preempts the youngest sequence when the cache is full") {
-  Scheduler scheduler(Limits(16, 4, 5));
-  for (uint64_t id : {1, 2}) REQUIRE(scheduler.Add(id, 4, 16));
-  CHECK(Show(scheduler.Next()) == "+1#1 +2#1 1:4[0,] 2:4[1,]");
-  scheduler.Completed({{1, 1}, {2, 1}});
-  CHECK(Show(scheduler.Next()) == "1:1[2,] 2:1[3,]");
-  for (int i = 0; i < 3; ++i) {
-    scheduler.Completed({{1, 1}, {2, 1}});
-    CHECK(Show(scheduler.Next()) == "1:1[] 2:1[]");
-  }
-  scheduler.Completed({{1, 1}, {2, 1}});
+  SchedulerOptions options = Options(16, 4, 5);
+  options.prefix_cache = false;
+  Bench bench(options);
+  for (uint64_t id : {1, 2}) REQUIRE(bench.Add(id, 4, 16));
+  CHECK(bench.Next() == "+1#1 +2#1 1:4[0,] 2:4[1,]");
+  CHECK(bench.Then() == "1:1[2,] 2:1[3,]");
+  for (int i = 0; i < 3; ++i) CHECK(bench.Then() == "1:1[] 2:1[]");
   // The oldest takes the last block, the youngest goes for want of one.
-  CHECK(Show(scheduler.Next()) == "-2 1:1[4,]");
-  CHECK(scheduler.num_preemptions() == 1);
-  scheduler.Completed({{1, 1}});
-  scheduler.Remove(1);
+  CHECK(bench.Then() == "-2 1:1[4,]");
+  CHECK(bench.scheduler.num_preemptions() == 1);
+  bench.Report();
+  bench.Remove(1);
   // Its nine known tokens are computed again, under a new admission.
-  CHECK(Show(scheduler.Next()) == "+2#2 -1 2:9[0,2,4,]");
+  CHECK(bench.Next() == "+2#2 -1 2:9[0,2,4,]");
+}
+
+TEST_CASE("a preempted sequence finds what it had computed, unless it was needed") {
+  Bench bench(Options(16, 4, 5));
+  for (uint64_t id : {1, 2}) REQUIRE(bench.Add(id, 4, 16));
+  bench.Next();
+  for (int i = 0; i < 4; ++i) bench.Then();
+  CHECK(bench.Then() == "-2 1:1[4,]");
+  bench.Report();
+  bench.Remove(1);
+  CHECK(bench.Next() == "+2#2~8[1,3,] -1 2:1[4,]");
 }
 
 TEST_CASE("a prompt's chunk preempts a younger sequence that is already in the step") {
-  SchedulerLimits limits = Limits(2, 2, 8);
-  limits.block_size = 1;
-  Scheduler scheduler(limits);
-  REQUIRE(scheduler.Add(1, 5, 8));
-  scheduler.SetPaused(1, true);
-  REQUIRE(scheduler.Add(2, 1, 8));
-  CHECK(Show(scheduler.Next()) == "+2#1 2:1[0,]");
-  scheduler.SetPaused(1, false);
-  scheduler.Completed({{2, 1}});
-  CHECK(Show(scheduler.Next()) == "+1#1 2:1[1,] 1:1[2,]");
-  scheduler.Completed({{2, 1}});
-  CHECK(Show(scheduler.Next()) == "2:1[3,] 1:1[4,]");
-  scheduler.Completed({{2, 1}});
-  CHECK(Show(scheduler.Next()) == "2:1[5,] 1:1[6,]");
-  scheduler.Completed({{2, 1}});
+  SchedulerOptions options = Options(2, 2, 8);
+  options.block_size = 1;
+  options.prefix_cache = false;
+  Bench bench(options);
+  REQUIRE(bench.Add(1, 5, 8));
+  bench.scheduler.SetPaused(1, true);
+  REQUIRE(bench.Add(2, 1, 8));
+  CHECK(bench.Next() == "+2#1 2:1[0,]");
+  bench.scheduler.SetPaused(1, false);
+  CHECK(bench.Then() == "+1#1 2:1[1,] 1:1[2,]");
+  CHECK(bench.Then() == "2:1[3,] 1:1[4,]");
+  CHECK(bench.Then() == "2:1[5,] 1:1[6,]");
   // 2 is granted block 7 first; 1 is older and needs it.
-  CHECK(Show(scheduler.Next()) == "-2 1:1[0,]");
+  CHECK(bench.Then() == "-2 1:1[0,]");
 }
 
 TEST_CASE("a paused sequence is left out and goes on where it stood") {
-  Scheduler scheduler(Limits(8, 2, 8));
-  for (uint64_t id : {1, 2}) REQUIRE(scheduler.Add(id, 2, 8));
-  scheduler.Next();
-  scheduler.Completed({{1, 1}, {2, 1}});
-  scheduler.SetPaused(1, true);
-  CHECK(Show(scheduler.Next()) == "2:1[]");
-  scheduler.Completed({{2, 1}});
-  scheduler.SetPaused(1, false);
-  CHECK(Show(scheduler.Next()) == "1:1[] 2:1[]");
+  Bench bench(Options(8, 2, 8));
+  for (uint64_t id : {1, 2}) REQUIRE(bench.Add(id, 2, 8));
+  bench.Next();
+  bench.Report();
+  bench.scheduler.SetPaused(1, true);
+  CHECK(bench.Next() == "2:1[]");
+  bench.scheduler.SetPaused(1, false);
+  CHECK(bench.Then() == "1:1[] 2:1[]");
 }
 
 TEST_CASE("a paused sequence gives up its seat and its blocks to one that waits") {
-  Scheduler scheduler(Limits(8, 1, 8));
-  for (uint64_t id : {1, 2}) REQUIRE(scheduler.Add(id, 2, 8));
-  scheduler.Next();
-  scheduler.Completed({{1, 1}});
-  scheduler.SetPaused(1, true);
-  CHECK(Show(scheduler.Next()) == "+2#1 -1 2:2[0,]");
-  scheduler.Completed({{2, 1}});
-  scheduler.SetPaused(1, false);
-  CHECK(Show(scheduler.Next()) == "2:1[]");
+  Bench bench(Options(8, 1, 8));
+  for (uint64_t id : {1, 2}) REQUIRE(bench.Add(id, 2, 8));
+  bench.Next();
+  bench.Report();
+  bench.scheduler.SetPaused(1, true);
+  CHECK(bench.Next() == "+2#1 -1 2:2[0,]");
+  bench.scheduler.SetPaused(1, false);
+  CHECK(bench.Then() == "2:1[]");
 }
 
 TEST_CASE("removing a sequence frees its blocks at once, also in the middle of a step") {
-  Scheduler scheduler(Limits(8, 2, 2));
-  REQUIRE(scheduler.Add(1, 8, 8));
-  scheduler.Next();
-  CHECK(scheduler.pool().num_free() == 0);
-  scheduler.Remove(1);
-  CHECK(scheduler.pool().num_free() == 2);
-  scheduler.Completed({});
-  REQUIRE(scheduler.Add(2, 2, 8));
-  CHECK(Show(scheduler.Next()) == "+2#1 -1 2:2[0,]");
+  Bench bench(Options(8, 2, 2));
+  REQUIRE(bench.Add(1, 8, 8));
+  bench.Next();
+  CHECK(bench.scheduler.pool().num_available() == 0);
+  bench.Remove(1);
+  CHECK(bench.scheduler.pool().num_available() == 2);
+  bench.Report();
+  REQUIRE(bench.Add(2, 2, 8));
+  CHECK(bench.Next() == "+2#1 -1 2:2[0,]");
+}
+
+// --- the prefix cache ---
+
+TEST_CASE("a prompt that begins like an earlier one finds whole blocks, and computes the rest") {
+  Bench bench(Options(32, 4, 8));
+  REQUIRE(bench.AddLog(1, {1, 2, 3, 4, 5, 6, 7, 8, 9}, 20));
+  CHECK(bench.Next() == "+1#1 1:9[0,1,2,]");
+  REQUIRE(bench.AddLog(2, {1, 2, 3, 4, 5, 6, 7, 8, 10}, 20));
+  // Before the step is reported nobody may read what it writes.
+  CHECK(bench.scheduler.prefix_cache().num_cached() == 0);
+  CHECK(bench.Then() == "+2#1~8[0,1,] 1:1[] 2:1[3,]");
+}
+
+TEST_CASE("a hit leaves at least one token to compute") {
+  Bench bench(Options(32, 4, 8));
+  REQUIRE(bench.AddLog(1, {1, 2, 3, 4, 5, 6, 7, 8}, 20));
+  bench.Next();
+  REQUIRE(bench.AddLog(2, {1, 2, 3, 4, 5, 6, 7, 8}, 20));
+  CHECK(bench.Then() == "+2#1~7[0,1,] 1:1[2,] 2:1[]");
+}
+
+TEST_CASE("a request that may not read the cache computes everything") {
+  Bench bench(Options(32, 4, 8));
+  SequenceInfo all;
+  all.reads_cache = false;
+  REQUIRE(bench.AddLog(1, {1, 2, 3, 4, 5}, 6));
+  bench.Next();
+  bench.Report();
+  bench.Remove(1);
+  REQUIRE(bench.AddLog(2, {1, 2, 3, 4, 5, 6, 7, 8, 9}, 20, all));
+  CHECK(bench.Next() == "+2#1 -1 2:9[1,2,3,]");
+  bench.Report();
+  CHECK(bench.scheduler.prefix_cache().num_cached() == 1);  // what is there is not entered twice
+}
+
+TEST_CASE("a prompt whose beginning is just being computed waits for it, and holds up nobody") {
+  Bench bench(Options(4, 4, 16));
+  REQUIRE(bench.AddLog(1, {1, 2, 3, 4, 5, 6, 7, 8, 9, 10}, 20));
+  REQUIRE(bench.AddLog(2, {1, 2, 3, 4, 5, 6, 7, 8, 30}, 20));
+  REQUIRE(bench.AddLog(3, {1, 2, 40}, 20));
+  CHECK(bench.Next() == "+1#1 1:4[0,]");
+  CHECK(bench.Then() == "1:4[1,]");
+  CHECK(bench.Then() == "+2#1~8[0,1,] +3#1 1:2[2,] 2:1[3,] 3:1[4,]");
+}
+
+TEST_CASE("generated tokens enter the cache once they are in the log") {
+  Bench bench(Options(32, 4, 8));
+  REQUIRE(bench.AddLog(1, {1, 2}, 20));
+  bench.Next();
+  bench.Then();
+  bench.Then();
+  bench.Report();
+  const std::vector<uint32_t> log = bench.log(1);  // five tokens, of which four are computed
+  REQUIRE(log.size() == 5);
+  CHECK(bench.scheduler.prefix_cache().num_cached() == 1);
+  bench.Remove(1);
+  REQUIRE(bench.AddLog(2, log, 20));
+  CHECK(bench.Next() == "+2#1~4[0,] -1 2:1[1,]");
+}
+
+TEST_CASE("nothing is found from another scope") {
+  Bench bench(Options(32, 4, 8));
+  SequenceInfo other;
+  other.cache_scope = "tenant b";
+  REQUIRE(bench.AddLog(1, {1, 2, 3, 4, 5}, 20));
+  bench.Next();
+  bench.Report();
+  REQUIRE(bench.AddLog(2, {1, 2, 3, 4, 5}, 20, other));
+  CHECK(bench.Next() == "+2#1 1:1[] 2:5[2,3,]");
+}
+
+// --- forks ---
+
+TEST_CASE("a fork shares whole blocks, and copies the one that both write") {
+  Bench bench(Options(32, 4, 8));
+  REQUIRE(bench.Add(1, 7, 20));
+  CHECK(bench.Next() == "+1#1 1:7[0,1,]");
+  // While the step is under way; it computes the prompt's last token itself.
+  REQUIRE(bench.Fork(1, 2, 7, 20));
+  REQUIRE(bench.Fork(1, 3, 7, 20));
+  CHECK(bench.Then() == "+2#1~6[0,2,] +3#1~6[0,3,] 1>2 1>3 1:1[] 2:1[] 3:1[]");
+  bench.Report();
+  bench.Remove(1);
+  bench.Remove(2);
+  CHECK(bench.scheduler.pool().num_available() == 6);
+  bench.Remove(3);
+  CHECK(bench.scheduler.pool().num_available() == 8);
+}
+
+TEST_CASE("a fork at a block border copies nothing, and outlives its origin") {
+  Bench bench(Options(32, 4, 8));
+  REQUIRE(bench.Add(1, 9, 20));
+  bench.Next();
+  bench.Report();
+  REQUIRE(bench.Fork(1, 2, 9, 20));
+  bench.Remove(1);
+  CHECK(bench.Next() == "+2#1~8[0,1,] -1 2:1[2,]");
+}
+
+TEST_CASE("a fork of a sequence that waits computes its own prompt") {
+  Bench bench(Options(32, 4, 8));
+  REQUIRE(bench.Add(1, 3, 20));
+  REQUIRE(bench.Fork(1, 2, 3, 20));
+  CHECK(bench.Next() == "+1#1 +2#1 1:3[0,] 2:3[1,]");
+}
+
+TEST_CASE("forks come right behind their origin, before others that wait") {
+  Bench bench(Options(32, 2, 8));
+  REQUIRE(bench.Add(1, 5, 20));
+  bench.Next();
+  bench.Report();
+  REQUIRE(bench.Add(2, 3, 20));
+  REQUIRE(bench.Fork(1, 3, 5, 20));
+  CHECK(bench.Next() == "+3#1~4[0,] 1:1[] 3:1[2,]");
+}
+
+TEST_CASE("forks that wait give up what they share when a running sequence needs it") {
+  Bench bench(Options(32, 2, 4));
+  REQUIRE(bench.Add(1, 7, 16));
+  bench.Next();
+  bench.Report();
+  REQUIRE(bench.Add(2, 4, 16));
+  bench.Next();
+  REQUIRE(bench.Fork(1, 3, 7, 16));
+  bench.scheduler.SetPaused(3, true);
+  bench.Report();
+  bench.Remove(1);
+  CHECK(bench.scheduler.pool().num_available() == 1);
+  CHECK(bench.Next() == "-1 2:1[3,]");
+  for (int i = 0; i < 3; ++i) CHECK(bench.Then() == "2:1[]");
+  CHECK(bench.Then() == "2:1[1,]");  // what the fork was to copy
+  CHECK(bench.scheduler.num_preemptions() == 0);
+  bench.Report();
+  bench.Remove(2);
+  bench.scheduler.SetPaused(3, false);
+  CHECK(bench.Next() == "+3#1~4[0,] -2 3:3[1,]");
 }
 
 }  // namespace

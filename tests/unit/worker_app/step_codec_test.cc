@@ -16,6 +16,8 @@ TEST_CASE("a step is taken with every field") {
   start->add_token_ids(10);
   start->add_token_ids(11);
   start->set_prompt_length(1);
+  start->set_cached_tokens(1);
+  for (uint32_t block : {9, 4}) start->add_blocks(block);
   start->set_max_tokens(20);
   start->set_min_tokens(6);
   start->add_stop_token_ids(2);
@@ -34,16 +36,22 @@ TEST_CASE("a step is taken with every field") {
   entry->set_sequence(1);
   entry->set_num_tokens(2);
   entry->add_new_blocks(8);
+  message.add_copies()->set_from(6);
+  message.mutable_copies(0)->set_to(7);
 
   StepInput step = FromProto(message);
   CHECK(step.step == 9);
   CHECK(step.ends == std::vector<uint64_t>{4});
+  CHECK(step.copies.at(0).from == 6);
+  CHECK(step.copies.at(0).to == 7);
   const SequenceStart& taken = step.starts.at(0);
   CHECK(taken.sequence == 1);
   CHECK(taken.admission == 2);
   CHECK(taken.index == 3);
   CHECK(taken.token_ids == std::vector<uint32_t>{10, 11});
   CHECK(taken.prompt_length == 1);
+  CHECK(taken.cached_tokens == 1);
+  CHECK(taken.blocks == std::vector<uint32_t>{9, 4});
   CHECK(taken.max_tokens == 20);
   CHECK(taken.min_tokens == 6);
   CHECK(taken.stop_token_ids == std::vector<uint32_t>{2});

@@ -117,6 +117,67 @@ TEST_CASE("a step that contradicts the runner's state is refused, and the runner
   CHECK(runner->Run(FirstStep()).ok());
 }
 
+// Ids and logprobs of a greedy continuation, a token a step from where `step` leaves it.
+std::vector<std::pair<uint32_t, float>> Continue(Runner& runner, StepInput step, int steps) {
+  std::vector<std::pair<uint32_t, float>> drawn;
+  const uint64_t sequence = step.entries[0].sequence;
+  for (int i = 0; i < steps; ++i) {
+    const auto output = runner.Run(step);
+    REQUIRE(output.ok());
+    for (const SequenceResult& result : output->results) {
+      if (result.sequence != sequence) continue;
+      for (const Token& token : result.tokens) drawn.push_back({token.id, token.logprob});
+    }
+    step = {.step = step.step + 1, .entries = {{sequence, 1, {}}}};
+  }
+  return drawn;
+}
+
+TEST_CASE("a start on cached blocks, shared or copied, goes on with the same bits") {
+  auto runner = MakeConnected();
+  SequenceStart start;
+  start.sequence = 1;
+  for (uint32_t i = 0; i < 20; ++i) start.token_ids.push_back(3 + i * 7 % 50);
+  start.prompt_length = 20;
+  start.sampling.temperature = 0;
+  start.max_tokens = 10;
+  const auto whole =
+      Continue(*runner, {.step = 1, .starts = {start}, .entries = {{1, 20, {0, 1}}}}, 6);
+  REQUIRE(whole.size() == 6);
+
+  // A hit: the first block is another's, the rest is computed.
+  start.sequence = 2;
+  start.cached_tokens = 16;
+  start.blocks = {0};
+  CHECK(Continue(*runner, {.step = 20, .starts = {start}, .entries = {{2, 4, {2}}}}, 6) == whole);
+  // A fork: of the second block, which its origin has written on in, it has a copy.
+  start.sequence = 3;
+  start.cached_tokens = 19;
+  start.blocks = {0, 3};
+  CHECK(Continue(*runner,
+                 {.step = 40, .starts = {start}, .entries = {{3, 1, {}}}, .copies = {{1, 3}}},
+                 6) == whole);
+}
+
+TEST_CASE("a start whose cached tokens are not in its blocks is refused") {
+  auto runner = MakeConnected();
+  StepInput step = FirstStep();
+  step.starts[0].cached_tokens = 3;  // one must be left to compute
+  step.starts[0].blocks = {0};
+  CHECK(absl::IsInternal(runner->Run(step).status()));
+  step.starts[0].cached_tokens = 2;
+  step.starts[0].blocks = {};
+  CHECK(absl::IsInternal(runner->Run(step).status()));
+  step.starts[0].blocks = {16};
+  CHECK(absl::IsInternal(runner->Run(step).status()));
+  step.starts[0].blocks = {1};
+  step.entries[0].num_tokens = 1;
+  step.copies = {{0, 16}};
+  CHECK(absl::IsInternal(runner->Run(step).status()));
+  step.copies = {{0, 1}};
+  CHECK(runner->Run(step).ok());
+}
+
 // A copy of the small checkpoint whose embedding of token `id` is NaN.
 void WritePoisoned(const std::filesystem::path& to, uint32_t id) {
   const std::filesystem::path from = tests::Fixture("checkpoints/llama_small");

@@ -1,0 +1,172 @@
+#include "tests/golden/engine/answers.h"
+
+#include <algorithm>
+#include <bit>
+#include <memory>
+#include <random>
+#include <stdexcept>
+
+#include "absl/strings/str_cat.h"
+#include "server/engine/engine_core.h"
+#include "tests/golden/engine/runner_executor.h"
+#include "tests/support/fixtures.h"
+
+namespace tessera::tests {
+namespace {
+
+using server::EngineCore;
+using server::Request;
+using server::ResponseStream;
+using server::Token;
+
+const server::Tokenizer& DemoTokenizer() {
+  static const auto tokenizer = server::Tokenizer::Load(DemoModel());
+  if (!tokenizer.ok()) throw std::runtime_error(tokenizer.status().ToString());
+  return **tokenizer;
+}
+
+void Append(const std::vector<Token>& tokens, std::string& answer) {
+  for (const Token& token : tokens) {
+    absl::StrAppend(&answer, token.id, ":", absl::Hex(std::bit_cast<uint32_t>(token.logprob)));
+    for (const auto& top : token.top) {
+      absl::StrAppend(&answer, ",", top.id, ":", absl::Hex(std::bit_cast<uint32_t>(top.logprob)));
+    }
+    absl::StrAppend(&answer, " ");
+  }
+}
+
+// One replica: an engine core, its group, and the answers that are under way.
+class Replica {
+ public:
+  Replica(const std::string& checkpoint, const Serving& serving, Served& served)
+      : served_(served),
+        executor_(Fixture("checkpoints/" + checkpoint), serving.group),
+        core_(Options(serving), {.tokenizer = &DemoTokenizer(),
+                                 .executor = &executor_,
+                                 .counters = &counters_,
+                                 .on_end = [](const Request&) {},
+                                 .on_drained = [](uint64_t) {}}) {
+    core_.OnReady(1, executor_.Facts());
+  }
+  ~Replica() { served_.preemptions += counters_.preemptions_total; }
+
+  void Submit(uint64_t key, Request request) {
+    streams_[key] = std::make_shared<ResponseStream>(size_t{1} << 30);
+    core_.Submit(key, std::move(request), streams_[key]);
+  }
+
+  // Sends steps, takes one result, and reads the answers. False where nothing is under way.
+  bool Advance() {
+    core_.Tick(absl::UnixEpoch());
+    const bool busy = core_.num_live() > 0;
+    if (busy) core_.OnStep(1, executor_.Take());
+    for (auto stream = streams_.begin(); stream != streams_.end();) {
+      const bool ended = Read(*stream->second, served_.answers[stream->first - 1]);
+      stream = ended ? streams_.erase(stream) : std::next(stream);
+    }
+    return busy;
+  }
+  size_t num_live() const { return core_.num_live(); }
+
+ private:
+  static server::EngineOptions Options(const Serving& serving) {
+    server::EngineOptions options;
+    options.prefix_cache = serving.prefix_cache;
+    return options;
+  }
+
+  bool Read(ResponseStream& stream, std::string& answer) {
+    while (auto event = stream.Take()) {
+      if (auto* accepted = std::get_if<server::AcceptedEvent>(&*event)) {
+        Append(accepted->prompt_logprobs, answer);
+      } else if (auto* delta = std::get_if<server::DeltaEvent>(&*event)) {
+        Append(delta->tokens, answer);
+      } else if (auto* finished = std::get_if<server::FinishedEvent>(&*event)) {
+        absl::StrAppend(&answer, "| ", static_cast<int>(finished->reason), " ",
+                        finished->completion_tokens);
+        served_.cached_tokens += finished->cached_tokens;
+      } else if (auto* status = std::get_if<absl::Status>(&*event)) {
+        if (!status->ok()) absl::StrAppend(&answer, "failed: ", status->ToString());
+        return true;
+      }
+    }
+    return false;
+  }
+
+  Served& served_;
+  server::Counters counters_;
+  RunnerExecutor executor_;
+  EngineCore core_;
+  std::map<uint64_t, std::shared_ptr<ResponseStream>> streams_;
+};
+
+}  // namespace
+
+std::string Serving::ToString() const {
+  return absl::StrCat("tp ", group.tp, " pp ", group.pp, " dp ", replicas, " threads ",
+                      group.threads, " budget ", group.max_num_batched_tokens, " seqs ",
+                      group.max_num_seqs, " blocks ", group.num_kv_blocks, " cache ", prefix_cache,
+                      " at a time ", at_a_time, " order ", order_seed);
+}
+
+Served Serve(const std::string& checkpoint, const std::vector<Request>& requests,
+             const Serving& serving) {
+  Served served;
+  served.answers.resize(requests.size());
+  std::vector<size_t> order(requests.size());
+  for (size_t i = 0; i < order.size(); ++i) order[i] = i;
+  if (serving.order_seed != 0) {
+    std::shuffle(order.begin(), order.end(), std::mt19937_64(serving.order_seed));
+  }
+  std::vector<std::unique_ptr<Replica>> replicas;
+  for (int i = 0; i < serving.replicas; ++i) {
+    replicas.push_back(std::make_unique<Replica>(checkpoint, serving, served));
+  }
+  auto live = [&] {
+    size_t count = 0;
+    for (const auto& replica : replicas) count += replica->num_live();
+    return count;
+  };
+  // Keys are indices, so that answers are found again; they ascend in every replica where the
+  // requests are in their order, and are made to where they are not.
+  std::vector<std::string> by_key(requests.size());
+  size_t next = 0;
+  while (next < order.size() || live() > 0) {
+    while (next < order.size() && live() < serving.at_a_time) {
+      Request request = requests[order[next]];
+      request.id = absl::StrCat("r", next);
+      replicas[next % replicas.size()]->Submit(next + 1, std::move(request));
+      ++next;
+    }
+    for (const auto& replica : replicas) replica->Advance();
+  }
+  for (size_t i = 0; i < order.size(); ++i) by_key[order[i]] = std::move(served.answers[i]);
+  served.answers = std::move(by_key);
+  replicas.clear();
+  return served;
+}
+
+std::vector<Request> MixedRequests(size_t count) {
+  std::mt19937 random(7);
+  std::vector<uint32_t> base;
+  for (int i = 0; i < 120; ++i) base.push_back(3 + random() % 500);
+  std::vector<Request> requests;
+  for (size_t i = 0; i < count; ++i) {
+    Request& request = requests.emplace_back();
+    const size_t shared = i % 2 == 0 ? 0 : 1 + random() % base.size();
+    request.prompt.assign(base.begin(), base.begin() + shared);
+    const size_t own = (i % 2 == 0 ? 1 : 0) + random() % (i % 3 == 0 ? 60 : 20);
+    for (size_t j = 0; j < own; ++j) request.prompt.push_back(3 + random() % 500);
+    request.max_tokens = 1 + random() % 24;
+    request.logprobs = i % 4;
+    request.sampling.temperature = i % 3 == 0 ? 0.0f : 1.3f;
+    request.sampling.seed = 1000 + i;
+    request.sampling.top_p = i % 5 == 0 ? 0.9f : 1.0f;
+    request.sampling.repetition_penalty = i % 7 == 0 ? 1.2f : 1.0f;
+    if (i % 6 == 5) request.stop_token_ids = {3 + static_cast<uint32_t>(random() % 100)};
+    if (i % 8 == 3) request.prompt_logprobs = 2;
+  }
+  return requests;
+}
+
+}  // namespace tessera::tests

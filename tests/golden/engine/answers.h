@@ -1,0 +1,39 @@
+// Whole answers of the engine over real runners, to be compared bit for bit.
+#ifndef TESSERA_TESTS_GOLDEN_ENGINE_ANSWERS_H_
+#define TESSERA_TESTS_GOLDEN_ENGINE_ANSWERS_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "server/engine/request.h"
+#include "tests/golden/model/group.h"
+
+namespace tessera::tests {
+
+// How a set of requests is served. The answers may depend on none of it.
+struct Serving {
+  GroupOptions group;
+  int replicas = 1;  // request i goes to number i % replicas
+  bool prefix_cache = true;
+  size_t at_a_time = 1000;  // so many requests live at once
+  uint64_t order_seed = 0;  // 0: in their order; else shuffled
+  std::string ToString() const;
+};
+
+struct Served {
+  std::vector<std::string> answers;  // by request: ids, bits of all logprobs, and the end
+  uint64_t cached_tokens = 0;        // of all prompts
+  uint64_t computed_tokens = 0;      // rows of all steps
+  uint64_t preemptions = 0;
+};
+
+Served Serve(const std::string& checkpoint, const std::vector<server::Request>& requests,
+             const Serving& serving);
+
+// Greedy and seeded ones with logprobs, of many lengths, every second one beginning like another.
+std::vector<server::Request> MixedRequests(size_t count);
+
+}  // namespace tessera::tests
+
+#endif  // TESSERA_TESTS_GOLDEN_ENGINE_ANSWERS_H_

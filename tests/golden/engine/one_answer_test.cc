@@ -1,0 +1,116 @@
+// One answer, whatever it shares the engine with: each request alone against batches, chunks,
+// cached prefixes, preemption, threads and degrees.
+#include <algorithm>
+#include <catch2/catch.hpp>
+
+#include "tests/golden/engine/answers.h"
+
+namespace tessera::tests {
+namespace {
+
+constexpr char kModel[] = "llama3_gqa";
+
+// Each request alone, in whole prompts, without the prefix cache.
+Served Alone(const std::vector<server::Request>& requests, const std::string& model = kModel) {
+  Serving serving;
+  serving.at_a_time = 1;
+  serving.prefix_cache = false;
+  return Serve(model, requests, serving);
+}
+
+void CheckSame(const Served& expected, const Served& found) {
+  REQUIRE(expected.answers.size() == found.answers.size());
+  for (size_t i = 0; i < expected.answers.size(); ++i) {
+    INFO("request " << i);
+    CHECK(expected.answers[i].find("|") != std::string::npos);
+    CHECK(found.answers[i] == expected.answers[i]);
+  }
+}
+
+TEST_CASE("a request in a batch of 7 or 32 gets the answer that it gets alone") {
+  const auto requests = MixedRequests(32);
+  const Served alone = Alone(requests);
+  for (size_t batch : {7, 32}) {
+    Serving serving;
+    serving.at_a_time = batch;
+    INFO(serving.ToString());
+    CheckSame(alone, Serve(kModel, requests, serving));
+  }
+}
+
+TEST_CASE("chunks of 16 and of 64 tokens give the answer of a whole prompt") {
+  const auto requests = MixedRequests(16);
+  const Served alone = Alone(requests);
+  for (uint32_t chunk : {16, 64}) {
+    Serving serving;
+    serving.group.max_num_batched_tokens = chunk;
+    serving.group.max_num_seqs = 16;
+    INFO(serving.ToString());
+    CheckSame(alone, Serve(kModel, requests, serving));
+  }
+}
+
+TEST_CASE("a prefix that is found, in part or not at all, gives the answer of a whole prompt") {
+  for (const char* model : {"llama3_gqa", "mistral", "qwen3"}) {
+    auto requests = MixedRequests(8);
+    const auto again = requests;
+    requests.insert(requests.end(), again.begin(), again.end());
+    const Served alone = Alone(requests, model);
+    CHECK(alone.cached_tokens == 0);
+    Serving serving;
+    serving.at_a_time = 1;
+    INFO(model << ": " << serving.ToString());
+    const Served cached = Serve(model, requests, serving);
+    CHECK(cached.cached_tokens > 100);
+    CheckSame(alone, cached);
+    serving.at_a_time = 5;
+    serving.order_seed = 3;
+    CheckSame(alone, Serve(model, requests, serving));
+  }
+}
+
+TEST_CASE("a request that is preempted again and again gets the same answer") {
+  auto requests = MixedRequests(16);
+  for (server::Request& request : requests) {
+    request.prompt.resize(std::min<size_t>(request.prompt.size(), 20));
+    request.max_tokens = 70;
+  }
+  const Served alone = Alone(requests);
+  for (bool cache : {false, true}) {
+    Serving serving;
+    serving.group.num_kv_blocks = 13;
+    serving.group.max_model_len = 208;
+    serving.prefix_cache = cache;
+    INFO(serving.ToString());
+    const Served served = Serve(kModel, requests, serving);
+    CHECK(served.preemptions > 0);
+    CheckSame(alone, served);
+  }
+}
+
+TEST_CASE("two threads give the answer of one") {
+  const auto requests = MixedRequests(8);
+  Serving serving;
+  serving.group.threads = 2;
+  CheckSame(Alone(requests), Serve(kModel, requests, serving));
+}
+
+TEST_CASE("every tensor, pipeline and data parallel degree gives the same answers") {
+  const auto requests = MixedRequests(12);
+  const Served alone = Alone(requests);
+  for (int tp : {1, 2}) {
+    for (int pp : {1, 2, 4}) {
+      for (int dp : {1, 2}) {
+        Serving serving;
+        serving.group.tp = tp;
+        serving.group.pp = pp;
+        serving.replicas = dp;
+        INFO(serving.ToString());
+        CheckSame(alone, Serve(kModel, requests, serving));
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace tessera::tests
