@@ -41,10 +41,10 @@ class FlaxReader {
  public:
   explicit FlaxReader(const ByteSource& file) : file_(file), cursor_(file) {}
 
-  absl::StatusOr<TensorIndex> Read() {
+  absl::StatusOr<TensorIndex> Read(FlaxKind kind) {
     RETURN_IF_ERROR(ReadValue("", 0));
     if (cursor_.remaining() != 0) return Corrupt("bytes after the end");
-    if (index_.tensors().empty()) return Corrupt("no array");
+    if (index_.tensors().empty() && kind == FlaxKind::kWeights) return Corrupt("no array");
     return std::move(index_);
   }
 
@@ -223,6 +223,8 @@ absl::Status FlaxReader::ReadValue(const std::string& path, int depth) {
 
 }  // namespace
 
-absl::StatusOr<TensorIndex> ReadFlax(const ByteSource& file) { return FlaxReader(file).Read(); }
+absl::StatusOr<TensorIndex> ReadFlax(const ByteSource& file, FlaxKind kind) {
+  return FlaxReader(file).Read(kind);
+}
 
 }  // namespace tessera::shard_loader

@@ -9,10 +9,15 @@
 
 namespace tessera::shard_loader {
 
+enum class FlaxKind {
+  kWeights,  // a file without any array is DATA_LOSS
+  kState,    // it may hold none: its arrays may lie elsewhere
+};
+
 // Names are the paths of keys, joined by dots. Other values are skipped. DATA_LOSS: no msgpack map,
 // truncated, an array whose shape does not fit its bytes, bytes after the end. UNIMPLEMENTED: an
 // unknown dtype, arrays that Flax cut into chunks. RESOURCE_EXHAUSTED: nested too deep.
-absl::StatusOr<TensorIndex> ReadFlax(const ByteSource& file);
+absl::StatusOr<TensorIndex> ReadFlax(const ByteSource& file, FlaxKind kind = FlaxKind::kWeights);
 
 }  // namespace tessera::shard_loader
 

@@ -9,11 +9,13 @@
 
 namespace tessera::shard_loader {
 
-absl::Status InflateRaw(absl::Span<const std::byte> compressed, absl::Span<std::byte> out,
-                        const std::string& file) {
+namespace {
+
+absl::Status Inflate(int window_bits, absl::Span<const std::byte> compressed,
+                     absl::Span<std::byte> out, const std::string& file) {
   constexpr size_t kMost = 1 << 30;  // zlib counts in unsigned int
   z_stream stream{};
-  if (inflateInit2(&stream, -MAX_WBITS) != Z_OK) {
+  if (inflateInit2(&stream, window_bits) != Z_OK) {
     return absl::ResourceExhaustedError(absl::StrCat("shard_loader: ", file, ": zlib: no memory"));
   }
   int result = Z_OK;
@@ -40,6 +42,19 @@ absl::Status InflateRaw(absl::Span<const std::byte> compressed, absl::Span<std::
   return absl::DataLossError(absl::StrCat("shard_loader: ", file,
                                           ": a compressed record does not inflate to the size "
                                           "that it should have; the file is corrupt"));
+}
+
+}  // namespace
+
+absl::Status InflateRaw(absl::Span<const std::byte> compressed, absl::Span<std::byte> out,
+                        const std::string& file) {
+  return Inflate(-MAX_WBITS, compressed, out, file);
+}
+
+absl::Status InflateWrapped(absl::Span<const std::byte> compressed, absl::Span<std::byte> out,
+                            const std::string& file) {
+  constexpr int kEitherHeader = 32;
+  return Inflate(kEitherHeader + MAX_WBITS, compressed, out, file);
 }
 
 absl::StatusOr<size_t> InflateFront(absl::Span<const std::byte> compressed,

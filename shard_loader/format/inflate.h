@@ -16,7 +16,11 @@ namespace tessera::shard_loader {
 absl::Status InflateRaw(absl::Span<const std::byte> compressed, absl::Span<std::byte> out,
                         const std::string& file);
 
-// The first bytes that such data inflates to: as many as `out` has, or as there are; their number.
+// The same for data with a header of zlib (RFC 1950) or gzip (RFC 1952), whichever is there.
+absl::Status InflateWrapped(absl::Span<const std::byte> compressed, absl::Span<std::byte> out,
+                            const std::string& file);
+
+// The first bytes that raw data inflates to: as many as `out` has, or as there are; their number.
 // DATA_LOSS: corrupt.
 absl::StatusOr<size_t> InflateFront(absl::Span<const std::byte> compressed,
                                     absl::Span<std::byte> out, const std::string& file);

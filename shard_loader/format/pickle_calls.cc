@@ -21,8 +21,9 @@ bool IsOneOf(std::string_view name, const std::array<std::string_view, N>& names
 }
 
 // Values that no weight depends on: they become inert objects.
-constexpr std::array<std::string_view, 16> kInertCalls = {
+constexpr std::array<std::string_view, 17> kInertCalls = {
     "torch.device",
+    "torch.serialization._get_layout",
     "numpy.dtype",
     "numpy.core.multiarray._reconstruct",
     "numpy._core.multiarray._reconstruct",
@@ -45,8 +46,8 @@ constexpr std::array<std::string_view, 6> kInertClasses = {
     "argparse.Namespace",    "_io.BytesIO",     "io.BytesIO",
     "types.SimpleNamespace", "builtins.object", "__builtin__.object",
 };
-constexpr std::array<std::string_view, 3> kInertPackages = {"megatron.", "deepspeed.",
-                                                            "transformer_engine."};
+constexpr std::array<std::string_view, 4> kInertPackages = {
+    "megatron.", "deepspeed.", "transformer_engine.", "torch.distributed.checkpoint."};
 
 bool InPackage(std::string_view name) {
   return std::any_of(kInertPackages.begin(), kInertPackages.end(), [name](std::string_view prefix) {

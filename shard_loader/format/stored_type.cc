@@ -37,6 +37,7 @@ constexpr Row kRows[] = {
     {StoredType::kQ4K, "q4_k", {256, 144}, true},
     {StoredType::kQ5K, "q5_k", {256, 176}, true},
     {StoredType::kQ6K, "q6_k", {256, 210}, true},
+    {StoredType::kMxfp4, "mxfp4", {32, 16}, true},
     {StoredType::kOther, "an unknown type", {1, 1}, false},
 };
 

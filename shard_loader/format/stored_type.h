@@ -34,6 +34,7 @@ enum class StoredType : uint8_t {
   kQ4K,
   kQ5K,
   kQ6K,
+  kMxfp4,  // format/mxfp4.h; its scales lie elsewhere
   kOther,  // of a size that is no whole number of bytes, or not known; never read
 };
 
@@ -48,7 +49,7 @@ StoredBlock BlockOf(StoredType type);
 // "f32", "q4_k": as in reports.
 std::string_view StoredTypeName(StoredType type);
 
-// Whether weights can be read from it: floating-point numbers of 16 and 32 bits, and GGML blocks.
+// Whether weights can be read from it: floating-point numbers of 16 and 32 bits, and blocks.
 bool IsWeightType(StoredType type);
 
 }  // namespace tessera::shard_loader

@@ -15,7 +15,11 @@ namespace tessera::shard_loader {
 
 enum class Codec : uint8_t {
   kNone,
-  kDeflate,  // raw deflate, as in zip records
+  kDeflate,       // raw deflate, as in zip records
+  kZlib,          // with zlib's or gzip's header, whichever is there
+  kShuffledZlib,  // the same over bytes that HDF5's shuffle filter put in order of significance
+  kZstd,
+  kBlosc,  // a buffer of c-blosc 1
 };
 
 // Where numbers lie: a stretch of a file, as it is or compressed.
@@ -31,9 +35,9 @@ struct IndexedTensor {
   std::vector<int64_t> shape;    // outermost first
   std::vector<int64_t> strides;  // in elements; blocks: rows without gaps
   ByteRange data;                // element (0, 0, ...) begins it
-  Codec codec = Codec::kNone;    // kDeflate: `data` is the compressed record
-  uint64_t inflated_bytes = 0;   // kDeflate: of the record
-  uint64_t inflated_offset = 0;  // kDeflate: of element (0, 0, ...) in what it inflates to
+  Codec codec = Codec::kNone;    // else `data` is the compressed record
+  uint64_t inflated_bytes = 0;   // of the record
+  uint64_t inflated_offset = 0;  // of element (0, 0, ...) in what it inflates to
 };
 
 inline constexpr size_t kMaxDimensions = 8;

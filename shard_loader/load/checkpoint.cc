@@ -57,7 +57,8 @@ absl::Status CheckFolder(const fs::path& folder) {
 // What a type is handed out in.
 DType DTypeOf(StoredType type) {
   if (type == StoredType::kF16) return DType::kF16;
-  return type == StoredType::kBF16 ? DType::kBF16 : DType::kF32;
+  const bool is_bf16 = type == StoredType::kBF16 || type == StoredType::kMxfp4;
+  return is_bf16 ? DType::kBF16 : DType::kF32;
 }
 
 }  // namespace
@@ -79,15 +80,17 @@ class CheckpointOpener {
     ASSIGN_OR_RETURN(const WeightFiles files,
                      ScanWeightFiles(checkpoint_->folder_, options_.format));
     checkpoint_->format_ = files.format;
+    checkpoint_->config_ = files.config;
     RETURN_IF_ERROR(ReadConfigs(files));
     RETURN_IF_ERROR(TakeTensors(files));
     RETURN_IF_ERROR(LookAtTheRest(files));
     Count();
     for (const WeightFile& file : files.files) {
-      checkpoint_->files_.push_back({file.name, file.size});
+      checkpoint_->files_.push_back({file.name, file.size, file.inlined});
     }
     ASSIGN_OR_RETURN(checkpoint_->weights_version_,
                      WeightsVersion(checkpoint_->folder_, files, files.config));
+    checkpoint_->files_stamp_ = FilesStamp(checkpoint_->folder_, files);
     return std::move(checkpoint_);
   }
 
@@ -111,9 +114,13 @@ class CheckpointOpener {
     return absl::OkStatus();
   }
 
+  std::string NameIn(const WeightFiles& files, TensorId id) const {
+    return files.by_role ? TensorName(id) : checkpoint_->model_.ForeignName(id);
+  }
+
   absl::Status TakeTensors(const WeightFiles& files) {
     for (TensorId id : ModelTensors(checkpoint_->spec())) {
-      const std::string name = checkpoint_->model_.ForeignName(id);
+      const std::string name = NameIn(files, id);
       const std::vector<int64_t> shape = TensorShape(checkpoint_->spec(), id.role);
       const auto found = files.tensors.find(name);
       if (found == files.tensors.end()) {
@@ -152,6 +159,10 @@ class CheckpointOpener {
             absl::StrCat(where, " is stored as ", std::string(StoredTypeName(piece.type)),
                          "; supported are f32, f16, bf16 and the blocks of GGUF"));
       }
+      if (piece.blocks_down) {
+        return absl::UnimplementedError(
+            absl::StrCat(where, " is stored in blocks that run against its rows"));
+      }
       if (DTypeOf(piece.type) != tensor.dtype) tensor.dtype = DType::kF32;
     }
     tensor.pieces = found.pieces;
@@ -164,7 +175,7 @@ class CheckpointOpener {
   absl::Status LookAtTheRest(const WeightFiles& files) {
     std::set<std::string> used;
     for (const StoredTensor& tensor : checkpoint_->tensors_) {
-      used.insert(checkpoint_->model_.ForeignName(tensor.id));
+      used.insert(NameIn(files, tensor.id));
     }
     std::set<std::string> known;
     for (const NamePattern& pattern : checkpoint_->model_.family->names()) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,7 @@ namespace tessera::shard_loader {
 struct CheckpointFile {
   std::string name;  // inside the folder
   uint64_t size = 0;
+  std::optional<std::string> inlined = std::nullopt;  // where set, its bytes: see WeightFile
 };
 
 // A weight of the model and where its numbers lie.
@@ -60,6 +62,9 @@ class Checkpoint {
   // Those of config.json and generation_config.json, ascending.
   const std::vector<int64_t>& stop_token_ids() const { return stop_token_ids_; }
 
+  // The text of config.json, or of one that was made from what the format says itself.
+  const std::string& config_json() const { return config_; }
+
   // What most of the weight bytes are stored in.
   DType dtype() const { return dtype_; }
   // Ascending by id: those that ModelTensors(spec()) lists.
@@ -77,6 +82,9 @@ class Checkpoint {
   // A hash of config.json, of all headers, of the file sizes and of a few bytes at fixed places of
   // every file: equal for copies of a checkpoint, different for another training of the same model.
   const std::string& weights_version() const { return weights_version_; }
+  // Changes whenever one of the files is written again, also where its version does not: what was
+  // made of them is kept under both.
+  const std::string& files_stamp() const { return files_stamp_; }
 
  private:
   friend class CheckpointOpener;
@@ -84,6 +92,7 @@ class Checkpoint {
 
   std::filesystem::path folder_;
   std::string format_;
+  std::string config_;
   Model model_;
   GenerationDefaults generation_;
   std::vector<int64_t> stop_token_ids_;
@@ -94,6 +103,7 @@ class Checkpoint {
   uint64_t num_parameters_ = 0;
   uint64_t total_bytes_ = 0;
   std::string weights_version_;
+  std::string files_stamp_;
 };
 
 }  // namespace tessera::shard_loader

@@ -186,6 +186,7 @@ std::string InspectText(const Checkpoint& checkpoint) {
     absl::StrAppendFormat(&text, "%-16s %s\n", label, value);
   };
   line("checkpoint", checkpoint.folder().string());
+  line("format", checkpoint.format());
   line("family", absl::StrCat(spec.family, " (", spec.architecture, ")"));
   line("layers", absl::StrCat(spec.num_layers, ", hidden ", spec.hidden_size));
   line("attention",
@@ -200,9 +201,8 @@ std::string InspectText(const Checkpoint& checkpoint) {
   line("vocabulary",
        absl::StrCat(spec.vocab_size, spec.tied_embeddings ? ", tied embeddings" : ""));
   line("parameters", absl::StrCat(checkpoint.num_parameters()));
-  line("weights",
-       absl::StrCat(absl::StrJoin(dtypes, ", "), " in ", checkpoint.files().size(),
-                    checkpoint.files().size() == 1 ? " file" : " files", " of safetensors"));
+  line("weights", absl::StrCat(absl::StrJoin(dtypes, ", "), " in ", checkpoint.files().size(),
+                               checkpoint.files().size() == 1 ? " file" : " files"));
   line("weights version", checkpoint.weights_version());
   line("stop ids", absl::StrJoin(checkpoint.stop_token_ids(), ", "));
   line("defaults", GenerationJson(checkpoint.generation()).dump());

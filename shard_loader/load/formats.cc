@@ -4,6 +4,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "shard_loader/model/strict_json.h"
 #include "shard_loader/status_macros.h"
 
@@ -12,13 +13,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string Names() {
-  std::string names;
-  for (const CheckpointFormat* format : CheckpointFormats()) {
-    absl::StrAppend(&names, names.empty() ? "" : ", ", format->name);
-  }
-  return names;
-}
+std::string Names() { return absl::StrJoin(FormatNames(), ", "); }
 
 absl::StatusOr<const CheckpointFormat*> Find(const fs::path& folder, const std::string& name) {
   for (const CheckpointFormat* format : CheckpointFormats()) {
@@ -43,9 +38,17 @@ absl::StatusOr<const CheckpointFormat*> Find(const fs::path& folder, const std::
 
 const std::vector<const CheckpointFormat*>& CheckpointFormats() {
   static const auto& formats = *new std::vector<const CheckpointFormat*>{
-      &SafetensorsFormat(), &GgufFormat(),  &MetaFormat(), &MegatronFormat(),
-      &DeepSpeedFormat(),   &TorchFormat(), &FlaxFormat(), &NpzFormat()};
+      &CutFormat(),      &SafetensorsFormat(), &GgufFormat(),      &MetaFormat(),
+      &MegatronFormat(), &DeepSpeedFormat(),   &UniversalFormat(), &TorchDistFormat(),
+      &TorchFormat(),    &FlaxFormat(),        &KerasFormat(),     &TensorFlowFormat(),
+      &T5xFormat(),      &OrbaxFormat(),       &NpzFormat()};
   return formats;
+}
+
+std::vector<std::string> FormatNames() {
+  std::vector<std::string> names;
+  for (const CheckpointFormat* format : CheckpointFormats()) names.push_back(format->name);
+  return names;
 }
 
 absl::StatusOr<WeightFiles> ScanWeightFiles(const fs::path& folder, const std::string& format) {

@@ -22,17 +22,31 @@ struct CheckpointFormat {
   absl::StatusOr<WeightFiles> (*scan)(const std::filesystem::path& folder);
 };
 
+// The index of what `tessera convert --tp` writes, and its version.
+inline constexpr const char* kCutIndex = "tessera.cut.json";
+inline constexpr const char* kCutVersion = "tessera cut 1";
+
+const CheckpointFormat& CutFormat();
 const CheckpointFormat& SafetensorsFormat();
 const CheckpointFormat& TorchFormat();
 const CheckpointFormat& GgufFormat();
 const CheckpointFormat& MetaFormat();
 const CheckpointFormat& MegatronFormat();
 const CheckpointFormat& DeepSpeedFormat();
+const CheckpointFormat& UniversalFormat();
+const CheckpointFormat& TorchDistFormat();
 const CheckpointFormat& FlaxFormat();
+const CheckpointFormat& KerasFormat();
+const CheckpointFormat& TensorFlowFormat();
+const CheckpointFormat& T5xFormat();
+const CheckpointFormat& OrbaxFormat();
 const CheckpointFormat& NpzFormat();
 
 // In the order in which a folder that holds several is looked at.
 const std::vector<const CheckpointFormat*>& CheckpointFormats();
+
+// Their names, in that order: what --format takes.
+std::vector<std::string> FormatNames();
 
 // The headers of the weights in `folder`, which are of the format of that name, or where it is
 // empty of the first one that is there. NOT_FOUND: no weights. INVALID_ARGUMENT: no such format.

@@ -46,6 +46,38 @@ FoundTensor FirstRows(FoundTensor tensor, int64_t rows) {
   return tensor;
 }
 
+FoundTensor Turned(FoundTensor tensor) {
+  if (tensor.shape.size() != 2) return tensor;
+  std::swap(tensor.shape[0], tensor.shape[1]);
+  for (SourcePiece& piece : tensor.pieces) piece = Transposed(piece);
+  return tensor;
+}
+
+FoundTensor Squeezed(FoundTensor tensor, bool vector) {
+  while (tensor.shape.size() > 2 && tensor.shape[0] == 1) tensor.shape.erase(tensor.shape.begin());
+  if (!vector || tensor.shape.size() != 2 || tensor.shape[0] != 1) return tensor;
+  tensor.shape.erase(tensor.shape.begin());
+  for (SourcePiece& piece : tensor.pieces) piece = Transposed(piece);
+  return tensor;
+}
+
+FoundTensor Unstacked(const FoundTensor& stack, int64_t index) {
+  FoundTensor tensor{.name = stack.name, .type = stack.type};
+  tensor.shape.assign(stack.shape.begin() + 1, stack.shape.end());
+  const bool are_vectors = tensor.shape.size() == 1;  // each a row
+  int64_t rows = 1;
+  for (size_t i = 0; i + 1 < tensor.shape.size(); ++i) rows *= tensor.shape[i];
+  for (const SourcePiece& piece : stack.pieces) {
+    const int64_t begin = std::max(piece.rows.begin, index * rows);
+    const int64_t end = std::min(piece.rows.end, (index + 1) * rows);
+    if (begin >= end) continue;
+    SourcePiece part = RowsOf(piece, {begin - piece.rows.begin, end - piece.rows.begin});
+    part = MovedTo(part, begin - index * rows, piece.columns.begin);
+    tensor.pieces.push_back(are_vectors ? Transposed(part) : part);
+  }
+  return tensor;
+}
+
 absl::Status AddTensor(WeightFiles& files, const std::string& name, FoundTensor tensor) {
   if (files.tensors.emplace(name, std::move(tensor)).second) return absl::OkStatus();
   return absl::DataLossError(

@@ -19,6 +19,15 @@ absl::StatusOr<FoundTensor> Joined(const std::vector<FoundTensor>& parts, int ax
 // The first `rows` rows: a vocabulary without its padding. Those that are fewer stay as they are.
 FoundTensor FirstRows(FoundTensor tensor, int64_t rows);
 
+// A matrix with rows and columns swapped; what has another number of dimensions stays as it is.
+FoundTensor Turned(FoundTensor tensor);
+
+// Without leading dimensions of 1: down to one dimension where `vector`, else to two.
+FoundTensor Squeezed(FoundTensor tensor, bool vector);
+
+// Number `index` of the tensors that are stacked along the first dimension of `stack`.
+FoundTensor Unstacked(const FoundTensor& stack, int64_t index);
+
 // Adds under a name that nothing has yet. DATA_LOSS where something has.
 absl::Status AddTensor(WeightFiles& files, const std::string& name, FoundTensor tensor);
 

@@ -1,12 +1,14 @@
 #include "shard_loader/load/load_shard.h"
 
 #include <algorithm>
+#include <thread>
 #include <tuple>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "shard_loader/load/piece_reader.h"
 #include "shard_loader/model/tensors.h"
+#include "shard_loader/mutex.h"
 #include "shard_loader/plan/slices.h"
 #include "shard_loader/status_macros.h"
 
@@ -61,39 +63,145 @@ uint64_t TotalBytes(const std::vector<Wanted>& wanted) {
   return total;
 }
 
+// Rows of a slice that are read and handed out together.
+struct Part {
+  const Wanted* wanted = nullptr;
+  Range rows;  // of the slice
+};
+
+std::vector<Part> CutIntoParts(const std::vector<Wanted>& wanted, uint64_t part_bytes) {
+  constexpr int64_t kRows = 16;
+  std::vector<Part> parts;
+  for (const Wanted& one : wanted) {
+    const int64_t rows = one.slice.rows.size();
+    const int64_t row_bytes =
+        std::max<int64_t>(1, one.slice.columns.size() * DTypeSize(one.tensor->dtype));
+    const bool compressed =
+        std::any_of(one.tensor->pieces.begin(), one.tensor->pieces.end(),
+                    [](const SourcePiece& piece) { return piece.codec != Codec::kNone; });
+    int64_t step = std::max<int64_t>(1, rows);
+    if (part_bytes > 0 && !compressed) {
+      const auto most = static_cast<int64_t>(part_bytes / static_cast<uint64_t>(row_bytes));
+      step = std::max(kRows, most / kRows * kRows);
+    }
+    for (int64_t row = 0; row < rows; row += step) {
+      parts.push_back({&one, {row, std::min(row + step, rows)}});
+    }
+  }
+  return parts;
+}
+
+// Threads take part after part until there is none left, or one of them fails.
+class Loader {
+ public:
+  Loader(const Checkpoint& checkpoint, const std::vector<Part>& parts, uint64_t total,
+         const TensorConsumer& consume, const LoadOptions& options)
+      : checkpoint_(checkpoint),
+        parts_(parts),
+        total_(total),
+        consume_(consume),
+        options_(options) {}
+
+  absl::StatusOr<uint64_t> Run() {
+    std::vector<std::thread> helpers;
+    for (int i = 1; i < options_.threads; ++i) helpers.emplace_back([this] { Work(false); });
+    Work(true);
+    for (std::thread& helper : helpers) helper.join();
+    MutexLock lock(mutex_);
+    RETURN_IF_ERROR(status_);
+    const uint64_t bytes = bytes_read_.load();
+    if (options_.progress && bytes > told_) options_.progress(bytes, total_);
+    return bytes;
+  }
+
+ private:
+  void Work(bool tells) {
+    const absl::Status status = TakeParts(tells);
+    if (status.ok()) return;
+    {
+      MutexLock lock(mutex_);
+      if (status_.ok()) status_ = status;
+    }
+    failed_.store(true);  // after the reason is there: others end with a poorer one
+  }
+
+  absl::Status TakeParts(bool tells) {
+    uint64_t counted = 0;
+    const auto count = [&](uint64_t bytes_read) {
+      bytes_read_.fetch_add(bytes_read - counted, std::memory_order_relaxed);
+      counted = bytes_read;
+    };
+    PieceReader reader(checkpoint_, [&](uint64_t bytes_read) -> absl::Status {
+      count(bytes_read);
+      const uint64_t done = bytes_read_.load(std::memory_order_relaxed);
+      if (options_.cancel != nullptr && options_.cancel->load(std::memory_order_relaxed)) {
+        return absl::CancelledError(
+            absl::StrCat("shard_loader: loading was cancelled at byte ", done, " of ", total_));
+      }
+      if (failed_.load(std::memory_order_relaxed)) {
+        return absl::CancelledError("shard_loader: another thread's part has failed");
+      }
+      if (tells && options_.progress && done - told_ >= kTellBytes) {
+        told_ = done;
+        options_.progress(done, total_);
+      }
+      return absl::OkStatus();
+    });
+    std::vector<std::byte> buffer;
+    for (size_t i = next_.fetch_add(1); i < parts_.size(); i = next_.fetch_add(1)) {
+      if (failed_.load(std::memory_order_relaxed)) return absl::OkStatus();
+      RETURN_IF_ERROR(HandOut(parts_[i], reader, &buffer, count));
+      if (tells && options_.progress) {
+        told_ = bytes_read_.load(std::memory_order_relaxed);
+        options_.progress(told_, total_);
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  template <typename Count>
+  absl::Status HandOut(const Part& part, PieceReader& reader, std::vector<std::byte>* buffer,
+                       Count count) {
+    const TensorSlice& slice = part.wanted->slice;
+    const StoredTensor& tensor = *part.wanted->tensor;
+    buffer->resize(
+        static_cast<uint64_t>(part.rows.size() * slice.columns.size() * DTypeSize(tensor.dtype)));
+    const Range rows{slice.rows.begin + part.rows.begin, slice.rows.begin + part.rows.end};
+    const PieceTarget target{tensor.dtype, rows, slice.columns, absl::MakeSpan(*buffer)};
+    for (const SourcePiece& piece : tensor.pieces) RETURN_IF_ERROR(reader.Read(piece, target));
+    count(reader.bytes_read());
+    return consume_({slice.id, tensor.dtype, slice.shape, part.rows, *buffer});
+  }
+
+  const Checkpoint& checkpoint_;
+  const std::vector<Part>& parts_;
+  const uint64_t total_;
+  const TensorConsumer& consume_;
+  const LoadOptions& options_;
+  std::atomic<size_t> next_{0};
+  std::atomic<uint64_t> bytes_read_{0};
+  std::atomic<bool> failed_{false};
+  uint64_t told_ = 0;  // the caller's thread alone
+  Mutex mutex_;
+  absl::Status status_ ABSL_GUARDED_BY(mutex_);
+};
+
 }  // namespace
+
+absl::StatusOr<LoadStats> LoadShard(const Checkpoint& checkpoint, const RankPlan& plan,
+                                    const TensorConsumer& consume, const LoadOptions& options) {
+  ASSIGN_OR_RETURN(const std::vector<Wanted> wanted, ListWanted(checkpoint, plan));
+  LoadStats stats{.bytes_total = TotalBytes(wanted)};
+  const std::vector<Part> parts = CutIntoParts(wanted, options.part_bytes);
+  ASSIGN_OR_RETURN(stats.bytes_read,
+                   Loader(checkpoint, parts, stats.bytes_total, consume, options).Run());
+  return stats;
+}
 
 absl::StatusOr<LoadStats> LoadShard(const Checkpoint& checkpoint, const RankPlan& plan,
                                     const TensorConsumer& consume, const LoadProgress& progress,
                                     const std::atomic<bool>* cancel) {
-  ASSIGN_OR_RETURN(const std::vector<Wanted> wanted, ListWanted(checkpoint, plan));
-  LoadStats stats{.bytes_total = TotalBytes(wanted)};
-  uint64_t told = 0;
-  PieceReader reader(checkpoint, [&](uint64_t bytes_read) -> absl::Status {
-    if (cancel != nullptr && cancel->load(std::memory_order_relaxed)) {
-      return absl::CancelledError(absl::StrCat("shard_loader: loading was cancelled at byte ",
-                                               bytes_read, " of ", stats.bytes_total));
-    }
-    if (progress && bytes_read - told >= kTellBytes) {
-      told = bytes_read;
-      progress(told, stats.bytes_total);
-    }
-    return absl::OkStatus();
-  });
-  std::vector<std::byte> buffer;
-  for (const Wanted& one : wanted) {
-    buffer.resize(static_cast<uint64_t>(one.slice.elements() * DTypeSize(one.tensor->dtype)));
-    const PieceTarget target{one.tensor->dtype, one.slice.rows, one.slice.columns,
-                             absl::MakeSpan(buffer)};
-    for (const SourcePiece& piece : one.tensor->pieces) {
-      RETURN_IF_ERROR(reader.Read(piece, target));
-    }
-    told = reader.bytes_read();
-    if (progress) progress(told, stats.bytes_total);
-    RETURN_IF_ERROR(consume({one.slice.id, one.tensor->dtype, one.slice.shape, buffer}));
-  }
-  stats.bytes_read = reader.bytes_read();
-  return stats;
+  return LoadShard(checkpoint, plan, consume, {.progress = progress, .cancel = cancel});
 }
 
 absl::StatusOr<uint64_t> ShardBytes(const Checkpoint& checkpoint, const RankPlan& plan) {

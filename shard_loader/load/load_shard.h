@@ -16,12 +16,13 @@
 
 namespace tessera::shard_loader {
 
-// The rank's slice of one weight as stored: compact, row-major, little-endian. `shape` is that of
-// the slice. Valid during the call that it is handed to.
+// The rank's slice of one weight, or some rows of it, as stored: compact, row-major, little-endian.
+// `shape` is that of the slice. Valid during the call that it is handed to.
 struct HostTensor {
   TensorId id;
   DType dtype = DType::kF32;
   std::vector<int64_t> shape;
+  Range rows;  // of the slice: those in `bytes`; of a vector its elements
   absl::Span<const std::byte> bytes;
 };
 
@@ -33,18 +34,31 @@ struct LoadStats {
 using TensorConsumer = std::function<absl::Status(const HostTensor&)>;
 using LoadProgress = std::function<void(uint64_t done, uint64_t total)>;
 
-// Hands every slice of plan/slices.h to `consume`, in the order in which they lie in the files, and
-// calls `progress` (may be null) at least once for each. One slice is in memory at a time, and no
-// more than one system call's part is read beyond a set `cancel` (may be null): CANCELLED.
-// With tied embeddings the last stage gets the embedding's rows as kHead; a rank that is both first
-// and last stage reads and gets them once, as kEmbedding.
-// Runs on the caller's thread. The first error of `consume` ends it and is returned as it is.
+struct LoadOptions {
+  int threads = 1;          // that read and hand out; the caller's is one of them
+  uint64_t part_bytes = 0;  // larger slices come in parts of some multiple of 16 rows; 0: whole
+  LoadProgress progress = nullptr;            // called on the caller's thread
+  const std::atomic<bool>* cancel = nullptr;  // borrowed; may be set from any thread
+};
+
+// Hands every slice of plan/slices.h to `consume`, which is called from as many threads as there
+// are: one reads while others hand out. One thread goes in the order in which they lie in the
+// files. Each thread has one part in memory at a time. `progress` is called at least once for each
+// that the caller's thread hands out, and at the end; no more than one system call's part is read
+// beyond a set `cancel`: CANCELLED. What comes from a compressed record is handed out whole, so
+// that it is inflated once. With tied embeddings the last stage gets the embedding's rows as kHead;
+// a rank that is both first and last stage reads and gets them once, as kEmbedding. The first error
+// of `consume` ends it and is returned as it is.
+absl::StatusOr<LoadStats> LoadShard(const Checkpoint& checkpoint, const RankPlan& plan,
+                                    const TensorConsumer& consume, const LoadOptions& options);
+// The same on the caller's thread alone, slices whole.
 absl::StatusOr<LoadStats> LoadShard(const Checkpoint& checkpoint, const RankPlan& plan,
                                     const TensorConsumer& consume,
                                     const LoadProgress& progress = nullptr,
                                     const std::atomic<bool>* cancel = nullptr);
 
-// What LoadShard will read for this rank, from the headers alone.
+// What LoadShard will read for this rank, from the headers alone; in parts, blocks that two parts
+// share are read by both.
 absl::StatusOr<uint64_t> ShardBytes(const Checkpoint& checkpoint, const RankPlan& plan);
 
 }  // namespace tessera::shard_loader

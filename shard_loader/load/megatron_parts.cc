@@ -1,5 +1,6 @@
 #include "shard_loader/load/megatron_parts.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -16,32 +17,47 @@ absl::Status NoWholeHeads(const FoundTensor& part, const std::string& file) {
                    part.shape.empty() ? 0 : part.shape[0], " rows, which are no whole heads"));
 }
 
-// Adds rows of `from` at the end of `to`; every `step`th from `first` on.
-void Append(const SourcePiece& from, int64_t first, int64_t count, int64_t step, FoundTensor* to) {
+// Adds rows [first, first + count) of `from` at the end of `to`.
+void Append(const FoundTensor& from, int64_t first, int64_t count, FoundTensor* to) {
+  for (const SourcePiece& piece : from.pieces) {
+    const int64_t begin = std::max(piece.rows.begin, first);
+    const int64_t end = std::min(piece.rows.end, first + count);
+    if (begin >= end) continue;
+    const SourcePiece part = RowsOf(piece, {begin - piece.rows.begin, end - piece.rows.begin});
+    to->pieces.push_back(MovedTo(part, to->shape[0] + begin - first, piece.columns.begin));
+  }
+  to->shape[0] += count;
+}
+
+// Adds every third row of a rank.
+void AppendThird(const SourcePiece& from, int64_t first, int64_t count, FoundTensor* to) {
   SourcePiece piece = RowsOf(from, {first, first + count});
-  piece.row_stride *= step;
+  piece.row_stride *= 3;
   to->pieces.push_back(MovedTo(piece, to->shape[0], 0));
   to->shape[0] += count;
 }
 
 // The rows of one rank, of a version before grouped queries.
-void SplitOld(const SourcePiece& rows, const QkvLayout& layout, int64_t count, QkvTensors* out) {
+void SplitOld(const FoundTensor& rows, const QkvLayout& layout, int64_t count, QkvTensors* out) {
   FoundTensor* const tensors[] = {&out->query, &out->key, &out->value};
   for (int64_t i = 0; i < 3; ++i) {
-    const bool apart = layout.version < 1.0;
-    Append(rows, apart ? i * count : i, count, apart ? 1 : 3, tensors[i]);
+    if (layout.version < 1.0) {
+      Append(rows, i * count, count, tensors[i]);
+    } else {
+      AppendThird(rows.pieces[0], i, count, tensors[i]);
+    }
   }
 }
 
-void SplitGroups(const SourcePiece& rows, const QkvLayout& layout, int64_t groups,
+void SplitGroups(const FoundTensor& rows, const QkvLayout& layout, int64_t groups,
                  QkvTensors* out) {
   const int64_t queries = layout.heads / layout.groups * layout.head_size;
   const int64_t group_rows = queries + 2 * layout.head_size;
   for (int64_t group = 0; group < groups; ++group) {
     const int64_t first = group * group_rows;
-    Append(rows, first, queries, 1, &out->query);
-    Append(rows, first + queries, layout.head_size, 1, &out->key);
-    Append(rows, first + queries + layout.head_size, layout.head_size, 1, &out->value);
+    Append(rows, first, queries, &out->query);
+    Append(rows, first + queries, layout.head_size, &out->key);
+    Append(rows, first + queries + layout.head_size, layout.head_size, &out->value);
   }
 }
 
@@ -74,14 +90,14 @@ absl::StatusOr<QkvTensors> SplitQkv(const std::vector<FoundTensor>& parts, const
         ", which is older than grouped queries, but there are ", layout.groups, " groups"));
   }
   for (const FoundTensor& part : parts) {
-    if (part.pieces.size() != 1 || part.shape.size() != parts[0].shape.size() ||
+    if ((old && part.pieces.size() != 1) || part.shape.size() != parts[0].shape.size() ||
         part.shape[0] % group_rows != 0) {
       return NoWholeHeads(part, file);
     }
     if (old) {
-      SplitOld(part.pieces[0], layout, part.shape[0] / 3, &out);
+      SplitOld(part, layout, part.shape[0] / 3, &out);
     } else {
-      SplitGroups(part.pieces[0], layout, part.shape[0] / group_rows, &out);
+      SplitGroups(part, layout, part.shape[0] / group_rows, &out);
     }
   }
   if (layout.interleaved) {
@@ -102,15 +118,14 @@ absl::StatusOr<GateUpTensors> SplitGateUp(const std::vector<FoundTensor>& parts,
     tensor->shape[0] = 0;
   }
   for (const FoundTensor& part : parts) {
-    if (part.pieces.size() != 1 || part.shape.size() != parts[0].shape.size() ||
-        part.shape[0] % 2 != 0) {
+    if (part.shape.size() != parts[0].shape.size() || part.shape[0] % 2 != 0) {
       return absl::FailedPreconditionError(
           absl::StrCat("shard_loader: ", file, ": tensor '", Excerpt(part.name),
                        "' does not hold as many rows of gate as of up"));
     }
     const int64_t half = part.shape[0] / 2;
-    Append(part.pieces[0], 0, half, 1, &out.gate);
-    Append(part.pieces[0], half, half, 1, &out.up);
+    Append(part, 0, half, &out.gate);
+    Append(part, half, half, &out.up);
   }
   return out;
 }

@@ -7,8 +7,9 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "shard_loader/format/byte_source.h"
+#include "shard_loader/format/decompress.h"
 #include "shard_loader/format/ggml_blocks.h"
-#include "shard_loader/format/inflate.h"
+#include "shard_loader/format/mxfp4.h"
 #include "shard_loader/status_macros.h"
 
 namespace tessera::shard_loader {
@@ -39,6 +40,21 @@ float Widen(StoredType type, const std::byte* bytes) {
   return value;
 }
 
+// Writes values that `dtype`, f32 or bf16, holds exactly.
+void PutValues(absl::Span<const float> values, DType dtype, std::byte* to) {
+  if (dtype == DType::kF32) {
+    std::memcpy(to, values.data(), values.size() * sizeof(float));
+    return;
+  }
+  for (const float value : values) {
+    uint32_t bits = 0;
+    std::memcpy(&bits, &value, sizeof(bits));
+    const auto upper = static_cast<uint16_t>(bits >> 16);
+    std::memcpy(to, &upper, sizeof(upper));
+    to += sizeof(upper);
+  }
+}
+
 // Where element (row, column) of the weight goes.
 std::byte* Place(const PieceTarget& target, int64_t row, int64_t column) {
   const int64_t element =
@@ -67,6 +83,11 @@ absl::StatusOr<File*> PieceReader::Open(int index) {
 }
 
 absl::Status PieceReader::ReadFile(int index, uint64_t offset, absl::Span<std::byte> bytes) {
+  if (const auto& inlined = checkpoint_.files()[index].inlined) {
+    std::memcpy(bytes.data(), inlined->data() + offset, bytes.size());
+    bytes_read_ += bytes.size();
+    return absl::OkStatus();
+  }
   ASSIGN_OR_RETURN(File* const file, Open(index));
   while (!bytes.empty()) {
     RETURN_IF_ERROR(progress_(bytes_read_));
@@ -84,7 +105,8 @@ absl::Status PieceReader::Inflate(const SourcePiece& part) {
   std::vector<std::byte> record(part.record.bytes);
   RETURN_IF_ERROR(ReadFile(part.file, part.record.offset, absl::MakeSpan(record)));
   inflated_.resize(part.inflated_bytes);
-  return InflateRaw(record, absl::MakeSpan(inflated_), checkpoint_.files()[part.file].name);
+  const RecordShape shape{part.codec, static_cast<size_t>(BlockOf(part.type).bytes)};
+  return Decompress(shape, record, absl::MakeSpan(inflated_), checkpoint_.files()[part.file].name);
 }
 
 absl::Status PieceReader::Fetch(const SourcePiece& part, uint64_t offset,
@@ -135,7 +157,24 @@ absl::Status PieceReader::ReadScattered(const PieceReads& reads, const PieceTarg
     buffer_.resize(count * reads.bytes);
     RETURN_IF_ERROR(
         Fetch(reads.part, reads.part.offset + first * reads.stride, absl::MakeSpan(buffer_)));
+    if (reads.part.type == StoredType::kMxfp4) RETURN_IF_ERROR(FetchScales(reads, first, count));
     Scatter(reads, first, count, target);
+  }
+  return absl::OkStatus();
+}
+
+// The scales of the blocks of `count` reads.
+absl::Status PieceReader::FetchScales(const PieceReads& reads, uint64_t first, uint64_t count) {
+  constexpr uint64_t kBlockBytes = 16;
+  const SourcePiece& part = reads.part;
+  const uint64_t each = reads.bytes / kBlockBytes;
+  scales_.resize(count * each);
+  const bool gapless = reads.stride == reads.bytes;
+  for (uint64_t i = 0; i < (gapless ? 1 : count); ++i) {
+    const uint64_t block = part.offset + (first + i) * reads.stride - part.blocks_begin;
+    RETURN_IF_ERROR(
+        ReadFile(part.scales_file, part.scales_begin + block / kBlockBytes,
+                 absl::MakeSpan(scales_).subspan(i * each, gapless ? count * each : each)));
   }
   return absl::OkStatus();
 }
@@ -153,9 +192,15 @@ void PieceReader::Scatter(const PieceReads& reads, uint64_t first, uint64_t coun
     const auto outer = static_cast<int64_t>(first + i);
     if (block.elements > 1) {
       values_.resize(reads.bytes / block.bytes * block.elements);
-      DecodeBlocks(part.type, {bytes, reads.bytes}, absl::MakeSpan(values_));
-      std::memcpy(Place(target, part.rows.begin + outer, part.columns.begin),
-                  values_.data() + reads.skipped, inner * sizeof(float));
+      if (part.type == StoredType::kMxfp4) {
+        const uint64_t blocks = reads.bytes / block.bytes;
+        DecodeMxfp4({bytes, reads.bytes}, {scales_.data() + i * blocks, blocks},
+                    absl::MakeSpan(values_));
+      } else {
+        DecodeBlocks(part.type, {bytes, reads.bytes}, absl::MakeSpan(values_));
+      }
+      PutValues({values_.data() + reads.skipped, static_cast<size_t>(inner)}, target.dtype,
+                Place(target, part.rows.begin + outer, part.columns.begin));
       continue;
     }
     for (int64_t j = 0; j < inner; ++j) {

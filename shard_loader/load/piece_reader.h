@@ -47,6 +47,7 @@ class PieceReader {
   absl::Status ReadFile(int file, uint64_t offset, absl::Span<std::byte> bytes);
   absl::Status Inflate(const SourcePiece& part);
   absl::Status ReadDirect(const PieceReads& reads, const PieceTarget& target);
+  absl::Status FetchScales(const PieceReads& reads, uint64_t first, uint64_t count);
   absl::Status ReadScattered(const PieceReads& reads, const PieceTarget& target);
   void Scatter(const PieceReads& reads, uint64_t first, uint64_t count, const PieceTarget& target);
 
@@ -54,6 +55,7 @@ class PieceReader {
   Progress progress_;
   std::map<int, File> files_;
   std::vector<std::byte> buffer_;
+  std::vector<std::byte> scales_;  // of the blocks in buffer_
   std::vector<float> values_;
   std::vector<std::byte> inflated_;  // of the record of the piece that is read
   uint64_t bytes_read_ = 0;

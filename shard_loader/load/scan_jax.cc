@@ -9,6 +9,7 @@
 #include "shard_loader/io/byte_file.h"
 #include "shard_loader/load/formats.h"
 #include "shard_loader/load/joined.h"
+#include "shard_loader/model/jax.h"
 #include "shard_loader/status_macros.h"
 
 namespace tessera::shard_loader {
@@ -24,26 +25,6 @@ bool Exists(const fs::path& path) {
   return fs::exists(path, error);
 }
 
-bool TakeSuffix(std::string_view suffix, std::string* name) {
-  if (!name->ends_with(suffix)) return false;
-  name->resize(name->size() - suffix.size());
-  return true;
-}
-
-// Flax calls the weight of a dense layer "kernel", [in, out]; that of an embedding "embedding";
-// that of a norm "scale" (transformers: modeling_flax_pytorch_utils.py).
-void Rename(std::string* name, FoundTensor* tensor) {
-  if (TakeSuffix(".kernel", name)) {
-    *name += ".weight";
-    if (tensor->shape.size() == 2) {
-      std::swap(tensor->shape[0], tensor->shape[1]);
-      for (SourcePiece& piece : tensor->pieces) piece = Transposed(piece);
-    }
-  } else if (TakeSuffix(".embedding", name) || TakeSuffix(".scale", name)) {
-    *name += ".weight";
-  }
-}
-
 bool FlaxIsHere(const fs::path& folder) { return Exists(folder / kFlaxFile); }
 
 absl::StatusOr<WeightFiles> ScanFlax(const fs::path& folder) {
@@ -53,11 +34,11 @@ absl::StatusOr<WeightFiles> ScanFlax(const fs::path& folder) {
   ASSIGN_OR_RETURN(const TensorIndex index, ReadFlax(*file));
   found.files.push_back({kFlaxFile, file->size(), 0, IndexText(index)});
   for (const IndexedTensor& stored : index.tensors()) {
+    const ForeignName name = HuggingFaceNameOfFlax(stored.name);
+    if (name.name.empty()) continue;
     FoundTensor tensor = WholeTensor(0, stored);
-    std::string name = stored.name;
-    if (name.starts_with("params.")) name.erase(0, std::string_view("params.").size());
-    Rename(&name, &tensor);
-    RETURN_IF_ERROR(AddTensor(found, name, std::move(tensor)));
+    if (name.transposed) tensor = Turned(std::move(tensor));
+    RETURN_IF_ERROR(AddTensor(found, name.name, std::move(tensor)));
   }
   return found;
 }

@@ -15,6 +15,7 @@
 #include "shard_loader/load/formats.h"
 #include "shard_loader/load/joined.h"
 #include "shard_loader/load/megatron_parts.h"
+#include "shard_loader/load/torch_dist.h"
 #include "shard_loader/model/megatron.h"
 #include "shard_loader/model/strict_json.h"
 #include "shard_loader/status_macros.h"
@@ -26,7 +27,9 @@ namespace fs = std::filesystem;
 
 constexpr const char* kLatest = "latest_checkpointed_iteration.txt";
 constexpr const char* kFiles[] = {"model_optim_rng.pt", "model_rng.pt"};
+constexpr const char* kCommon = "common.pt";  // of torch_dist: what is the same on every rank
 constexpr int kMostRanks = 1024;
+constexpr int64_t kMostLayers = 1 << 16;
 constexpr int64_t kMostHeads = 1 << 16;  // and elements of a head
 
 bool Exists(const fs::path& path) {
@@ -58,8 +61,15 @@ std::string RankFile(const fs::path& folder, int tensor, int stage, bool has_sta
   return "";
 }
 
+// Core's torch_dist layout: all ranks' weights under one index.
+bool IsDist(const fs::path& folder) {
+  const std::string inside = Iteration(folder);
+  return Exists(folder / (inside + kTorchDistIndex)) && Exists(folder / (inside + kCommon));
+}
+
 bool IsHere(const fs::path& folder) {
-  return !RankFile(folder, 0, 0, false).empty() || !RankFile(folder, 0, 0, true).empty();
+  return IsDist(folder) || !RankFile(folder, 0, 0, false).empty() ||
+         !RankFile(folder, 0, 0, true).empty();
 }
 
 // The scalars of the pickled `args`; an empty object where there are none.
@@ -100,6 +110,7 @@ class Scanner {
   explicit Scanner(const fs::path& folder) : folder_(folder) {}
 
   absl::StatusOr<WeightFiles> Scan() {
+    if (IsDist(folder_)) return ScanDist();
     const bool has_stages = RankFile(folder_, 0, 0, false).empty();
     int64_t first_layer = 0;
     for (int stage = 0; stage < kMostRanks; ++stage) {
@@ -112,6 +123,39 @@ class Scanner {
   }
 
  private:
+  absl::StatusOr<WeightFiles> ScanDist() {
+    const std::string inside = Iteration(folder_);
+    const std::string name = inside + kCommon;
+    ASSIGN_OR_RETURN(const std::unique_ptr<ByteFile> file, ByteFile::Open(folder_ / name));
+    ASSIGN_OR_RETURN(const std::unique_ptr<TorchFile> common, TorchFile::Read(*file));
+    RETURN_IF_ERROR(TakeArgs(*common, name));
+    heads_.version = 3.0;  // the oldest that wrote it
+    ASSIGN_OR_RETURN(const auto tensors, ReadTorchDist(folder_, inside, found_));
+    Parts parts;
+    for (const auto& [native, tensor] : tensors) AddUnstacked(native, tensor, &parts);
+    RETURN_IF_ERROR(AddStage(parts, 0).status());
+    return std::move(found_);
+  }
+
+  // Layers that are alike are one tensor, "decoder.layers.NAME", with the layer in front.
+  static void AddUnstacked(const std::string& native, const FoundTensor& tensor, Parts* parts) {
+    constexpr std::string_view kLayers = "layers.";
+    const size_t at = native.find(kLayers);
+    const size_t behind = at + kLayers.size();
+    const bool stacked = at != native.npos && behind < native.size() &&
+                         (native[behind] < '0' || native[behind] > '9') && !tensor.shape.empty() &&
+                         tensor.shape[0] <= kMostLayers;
+    if (!stacked) {
+      (*parts)[native].push_back(tensor);
+      return;
+    }
+    for (int64_t layer = 0; layer < tensor.shape[0]; ++layer) {
+      const std::string name =
+          absl::StrCat(native.substr(0, behind), layer, ".", native.substr(behind));
+      (*parts)[name].push_back(Unstacked(tensor, layer));
+    }
+  }
+
   absl::StatusOr<Parts> ReadStage(int stage, bool has_stages) {
     Parts parts;
     for (int rank = 0; rank < kMostRanks; ++rank) {
@@ -144,16 +188,21 @@ class Scanner {
   absl::Status TakeArgs(const TorchFile& torch, const std::string& name) {
     const nlohmann::json args = ArgsOf(torch);
     absl::StatusOr<std::string> config = ReadConfigJson(folder_);
-    if (absl::IsNotFound(config.status())) config = ConfigOfMegatron(args, name);
+    if (absl::IsNotFound(config.status())) {
+      config = IsMegatronGpt(args) ? ConfigOfMegatronGpt(args) : ConfigOfMegatron(args, name);
+    }
     ASSIGN_OR_RETURN(found_.config, std::move(config));
     ASSIGN_OR_RETURN(const nlohmann::json json, ParseJsonObject(found_.config, "config.json"));
     const auto number = [&](const char* key, int64_t fallback) {
       const auto value = json.find(key);
       return value != json.end() && value->is_number_integer() ? value->get<int64_t>() : fallback;
     };
-    heads_.heads = number("num_attention_heads", 0);
+    const auto type = json.find("model_type");
+    is_gpt2_ = type != json.end() && *type == "gpt2";
+    heads_.heads = number(is_gpt2_ ? "n_head" : "num_attention_heads", 0);
     heads_.groups = number("num_key_value_heads", heads_.heads);
-    const int64_t whole = heads_.heads > 0 ? number("hidden_size", 0) / heads_.heads : 0;
+    const int64_t whole =
+        heads_.heads > 0 ? number(is_gpt2_ ? "n_embd" : "hidden_size", 0) / heads_.heads : 0;
     heads_.head_size = number("head_dim", whole);
     heads_.version = VersionOf(torch);
     heads_.interleaved = args.contains("rotary_interleaved") && args["rotary_interleaved"] == true;
@@ -174,11 +223,14 @@ class Scanner {
     for (const auto& [native, tensors] : parts) {
       const std::string& file =
           found_.files[tensors[0].pieces.empty() ? 0 : tensors[0].pieces[0].file].name;
-      ASSIGN_OR_RETURN(const MegatronName name, HuggingFaceNameOfMegatron(native, file));
+      ASSIGN_OR_RETURN(const MegatronName name, is_gpt2_ ? Gpt2NameOfMegatron(native, file)
+                                                         : HuggingFaceNameOfMegatron(native, file));
       if (name.part == MegatronPart::kNothing) continue;
       layers = std::max(layers, name.layer + 1);
-      const std::string prefix =
-          name.layer < 0 ? "" : absl::StrCat("model.layers.", first_layer + name.layer, ".");
+      const std::string prefix = name.layer < 0
+                                     ? ""
+                                     : absl::StrCat(is_gpt2_ ? "transformer.h." : "model.layers.",
+                                                    first_layer + name.layer, ".");
       RETURN_IF_ERROR(AddOne(tensors, name, prefix, file));
     }
     return first_layer + layers;
@@ -186,6 +238,7 @@ class Scanner {
 
   absl::Status AddOne(const std::vector<FoundTensor>& parts, const MegatronName& name,
                       const std::string& prefix, const std::string& file) {
+    if (is_gpt2_ && name.layer >= 0) return AddGpt2(parts, name, prefix + name.name, file);
     if (name.part == MegatronPart::kQkv) {
       ASSIGN_OR_RETURN(QkvTensors qkv, SplitQkv(parts, heads_, file));
       RETURN_IF_ERROR(AddTensor(found_, prefix + "self_attn.q_proj." + name.name, qkv.query));
@@ -209,8 +262,22 @@ class Scanner {
     return AddTensor(found_, prefix + name.name, std::move(whole));
   }
 
+  // A weight of a layer of GPT-2: queries, keys and values in one, matrices [in, out].
+  absl::Status AddGpt2(const std::vector<FoundTensor>& parts, const MegatronName& part,
+                       const std::string& name, const std::string& file) {
+    FoundTensor whole = parts[0];
+    if (part.part == MegatronPart::kQkv) {
+      ASSIGN_OR_RETURN(const QkvTensors qkv, SplitQkv(parts, heads_, file));
+      ASSIGN_OR_RETURN(whole, Joined({qkv.query, qkv.key, qkv.value}, 0, file));
+    } else if (part.part != MegatronPart::kWhole) {
+      ASSIGN_OR_RETURN(whole, Joined(parts, part.part == MegatronPart::kColumns ? 1 : 0, file));
+    }
+    return AddTensor(found_, name, Turned(std::move(whole)));
+  }
+
   const fs::path& folder_;
   WeightFiles found_;
+  bool is_gpt2_ = false;
   QkvLayout heads_;
   int64_t vocab_size_ = 0;
 };
@@ -223,7 +290,7 @@ const CheckpointFormat& MegatronFormat() {
   static constexpr CheckpointFormat kFormat{
       "megatron",
       "Megatron-LM ranks (mp_rank_TT[_PPP], versions 0 to 3, Core names), any tensor and pipeline "
-      "degrees",
+      "degrees; Core's torch_dist; models like Llama and GPT",
       IsHere, Scan};
   return kFormat;
 }

@@ -4,10 +4,10 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "shard_loader/format/safetensors.h"
 #include "shard_loader/format/weight_index.h"
 #include "shard_loader/io/file.h"
 #include "shard_loader/load/formats.h"
+#include "shard_loader/load/safetensors_file.h"
 #include "shard_loader/model/strict_json.h"
 #include "shard_loader/status_macros.h"
 
@@ -19,63 +19,43 @@ namespace fs = std::filesystem;
 constexpr const char* kSingle = "model.safetensors";
 constexpr const char* kIndex = "model.safetensors.index.json";
 
-absl::StatusOr<std::string> ReadText(File& file, uint64_t offset, uint64_t size) {
-  std::string text(size, '\0');
-  RETURN_IF_ERROR(
-      file.ReadAt(offset, absl::MakeSpan(reinterpret_cast<std::byte*>(text.data()), size)));
-  return text;
-}
-
-StoredType TypeOf(const std::string& dtype) {
-  constexpr std::pair<const char*, StoredType> kTypes[] = {
-      {"F64", StoredType::kF64},        {"F32", StoredType::kF32},
-      {"F16", StoredType::kF16},        {"BF16", StoredType::kBF16},
-      {"F8_E4M3", StoredType::kF8E4M3}, {"F8_E5M2", StoredType::kF8E5M2},
-      {"I64", StoredType::kI64},        {"I32", StoredType::kI32},
-      {"I16", StoredType::kI16},        {"I8", StoredType::kI8},
-      {"U64", StoredType::kU64},        {"U32", StoredType::kU32},
-      {"U16", StoredType::kU16},        {"U8", StoredType::kU8},
-      {"BOOL", StoredType::kBool},
-  };
-  for (const auto& [name, type] : kTypes) {
-    if (dtype == name) return type;
-  }
-  return StoredType::kOther;
-}
-
-FoundTensor ToFound(int file, SafetensorsTensor tensor) {
-  std::vector<int64_t> strides = RowMajorStrides(tensor.shape);
-  return WholeTensor(file, {std::move(tensor.name),
-                            TypeOf(tensor.dtype),
-                            std::move(tensor.shape),
-                            std::move(strides),
-                            {tensor.begin, tensor.end - tensor.begin}});
-}
-
-// Opens `name`, reads its header, and adds it and its tensors to `found`; where `index` is given,
-// only those tensors which it says are here.
+// Adds the tensors of a file; where `index` is given, only those which it says are here.
 absl::Status AddFile(const fs::path& folder, const std::string& name, const WeightIndex* index,
                      WeightFiles& found) {
-  ASSIGN_OR_RETURN(File file, File::Open(folder / name));
-  WeightFile entry{.name = name, .size = file.size()};
-  ASSIGN_OR_RETURN(const std::string prefix,
-                   ReadText(file, 0, std::min<uint64_t>(kSafetensorsPrefix, file.size())));
-  ASSIGN_OR_RETURN(const uint64_t length, SafetensorsHeaderLength(prefix, file.size(), name));
-  ASSIGN_OR_RETURN(entry.header, ReadText(file, kSafetensorsPrefix, length));
-  entry.data_begin = kSafetensorsPrefix + length;
-  ASSIGN_OR_RETURN(std::vector<SafetensorsTensor> tensors,
-                   ParseSafetensorsHeader(entry.header, file.size(), name));
-  const int position = static_cast<int>(found.files.size());
-  found.files.push_back(std::move(entry));
-  for (SafetensorsTensor& tensor : tensors) {
+  SafetensorsTensors tensors;
+  RETURN_IF_ERROR(ReadSafetensorsFile(folder, name, found, &tensors));
+  for (auto& [key, tensor] : tensors) {
     if (index != nullptr) {
-      const auto said = index->file_of.find(tensor.name);
+      const auto said = index->file_of.find(key);
       if (said == index->file_of.end() || said->second != name) continue;
     }
-    std::string key = tensor.name;
-    found.tensors.emplace(std::move(key), ToFound(position, std::move(tensor)));
+    found.tensors.emplace(key, std::move(tensor));
   }
   return absl::OkStatus();
+}
+
+// One piece for each expert, turned.
+FoundTensor Mxfp4(const FoundTensor& blocks, const FoundTensor& scales) {
+  constexpr int64_t kBlockBytes = 16;
+  constexpr int64_t kElements = 32;
+  const int64_t rows = blocks.shape[1];
+  const int64_t columns = blocks.shape[2] * kElements;
+  FoundTensor whole{.name = blocks.name, .type = StoredType::kMxfp4};
+  whole.shape = {blocks.shape[0], columns, rows};
+  for (int64_t expert = 0; expert < blocks.shape[0]; ++expert) {
+    SourcePiece piece = blocks.pieces[0];
+    piece.type = StoredType::kMxfp4;
+    piece.scales_file = scales.pieces[0].file;
+    piece.scales_begin = scales.pieces[0].offset;
+    piece.blocks_begin = piece.offset;
+    piece.row_stride = blocks.shape[2] * kBlockBytes;
+    piece.column_stride = kBlockBytes;
+    piece.offset += static_cast<uint64_t>(expert * rows * piece.row_stride);
+    piece.rows = {0, rows};
+    piece.columns = {0, columns};
+    whole.pieces.push_back(MovedTo(Transposed(piece), expert * columns, 0));
+  }
+  return whole;
 }
 
 absl::StatusOr<WeightFiles> ScanIndexed(const fs::path& folder) {
@@ -100,6 +80,38 @@ absl::StatusOr<WeightFiles> ScanIndexed(const fs::path& folder) {
   return found;
 }
 
+// Experts in MXFP4 are published as NAME_blocks [experts, rows, blocks, 16] and NAME_scales
+// [experts, rows, blocks], where NAME in 16 bits is [experts, columns, rows].
+absl::Status JoinMxfp4(WeightFiles& found) {
+  constexpr std::string_view kBlocks = "_blocks";
+  std::vector<std::pair<std::string, FoundTensor>> joined;
+  for (const auto& [name, blocks] : found.tensors) {
+    if (!name.ends_with(kBlocks) || blocks.type != StoredType::kU8) continue;
+    std::string whole = name.substr(0, name.size() - kBlocks.size());
+    const auto scales = found.tensors.find(whole + "_scales");
+    if (scales == found.tensors.end() || blocks.shape.size() != 4 || blocks.shape[3] != 16 ||
+        blocks.pieces.size() != 1 || scales->second.pieces.size() != 1 ||
+        scales->second.type != StoredType::kU8 ||
+        std::find(blocks.shape.begin(), blocks.shape.end(), 0) != blocks.shape.end() ||
+        !std::equal(scales->second.shape.begin(), scales->second.shape.end(), blocks.shape.begin(),
+                    blocks.shape.begin() + 3)) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("shard_loader: tensor '", Excerpt(name),
+                       "' has no scales that fit beside it, as MXFP4 needs them"));
+    }
+    joined.emplace_back(std::move(whole), Mxfp4(blocks, scales->second));
+  }
+  for (auto& [name, tensor] : joined) {
+    found.tensors.erase(name + "_scales");
+    found.tensors.erase(name + std::string(kBlocks));
+    if (!found.tensors.emplace(name, std::move(tensor)).second) {
+      return absl::DataLossError(absl::StrCat("shard_loader: tensor '", Excerpt(name),
+                                              "' is there in MXFP4 and as it is"));
+    }
+  }
+  return absl::OkStatus();
+}
+
 bool IsHere(const fs::path& folder) {
   std::error_code error;
   return fs::exists(folder / kSingle, error) || fs::exists(folder / kIndex, error);
@@ -114,6 +126,7 @@ absl::StatusOr<WeightFiles> Scan(const fs::path& folder) {
   } else {
     ASSIGN_OR_RETURN(found, ScanIndexed(folder));
   }
+  RETURN_IF_ERROR(JoinMxfp4(found));
   found.config = std::move(config);
   return found;
 }

@@ -29,15 +29,24 @@ SourcePiece Inside(SourcePiece piece, Range rows, Range columns) {
 
 }  // namespace
 
+bool HasFlatRows(const IndexedTensor& tensor) {
+  for (size_t i = 0; i + 2 < tensor.shape.size(); ++i) {
+    if (tensor.strides[i] != tensor.strides[i + 1] * tensor.shape[i + 1]) return false;
+  }
+  return true;
+}
+
 SourcePiece PieceOf(int file, const IndexedTensor& tensor) {
   const StoredBlock block = BlockOf(tensor.type);
   SourcePiece piece{.file = file, .type = tensor.type, .offset = tensor.data.offset};
   piece.rows = {0, tensor.shape.empty() ? 1 : tensor.shape[0]};
-  piece.columns = {0, tensor.shape.size() > 1 ? tensor.shape[1] : 1};
+  piece.columns = {0, tensor.shape.size() > 1 ? tensor.shape.back() : 1};
+  for (size_t i = 1; i + 1 < tensor.shape.size(); ++i) piece.rows.end *= tensor.shape[i];
   piece.column_stride = block.bytes;
   if (tensor.shape.size() > 1) {
-    piece.row_stride = tensor.strides[0] / block.elements * block.bytes;
-    if (block.elements == 1) piece.column_stride = tensor.strides[1] * block.bytes;
+    const int64_t row = tensor.strides[tensor.strides.size() - 2];
+    piece.row_stride = row / block.elements * block.bytes;
+    if (block.elements == 1) piece.column_stride = tensor.strides.back() * block.bytes;
   } else if (!tensor.strides.empty()) {
     piece.row_stride = tensor.strides[0] * block.bytes;
   }
@@ -51,12 +60,14 @@ SourcePiece PieceOf(int file, const IndexedTensor& tensor) {
 }
 
 SourcePiece RowsOf(SourcePiece piece, Range part) {
+  if (piece.blocks_down) return Transposed(ColumnsOf(Transposed(piece), part));
   piece.offset += static_cast<uint64_t>(part.begin * piece.row_stride);
   piece.rows = {0, part.size()};
   return piece;
 }
 
 SourcePiece ColumnsOf(SourcePiece piece, Range part) {
+  if (piece.blocks_down) return Transposed(RowsOf(Transposed(piece), part));
   const StoredBlock block = BlockOf(piece.type);
   piece.offset +=
       static_cast<uint64_t>(block.elements > 1 ? part.begin / block.elements * block.bytes
@@ -68,6 +79,7 @@ SourcePiece ColumnsOf(SourcePiece piece, Range part) {
 SourcePiece Transposed(SourcePiece piece) {
   std::swap(piece.rows, piece.columns);
   std::swap(piece.row_stride, piece.column_stride);
+  if (IsBlocks(piece)) piece.blocks_down = !piece.blocks_down;
   return piece;
 }
 

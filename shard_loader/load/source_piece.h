@@ -23,18 +23,29 @@ struct SourcePiece {
   Range rows;                 // of the weight; one of a single dimension has [0, 1) columns
   Range columns;
   Codec codec = Codec::kNone;
-  ByteRange record;             // kDeflate: what is inflated; `offset` then counts inside of it
-  uint64_t inflated_bytes = 0;  // kDeflate
+  ByteRange record;             // with a codec: what is inflated; `offset` counts inside of it
+  uint64_t inflated_bytes = 0;  // with a codec
+  // Of blocks: each runs down a column, and columns are what lies `column_stride` apart.
+  bool blocks_down = false;
+  // Of kMxfp4: the scale of the block at `offset` is byte scales_begin + (offset - blocks_begin) /
+  // 16 of another file.
+  int scales_file = 0;
+  uint64_t blocks_begin = 0;
+  uint64_t scales_begin = 0;
 };
 
-// A whole tensor of one or two dimensions, as rows and columns from 0 on.
+// Whether all dimensions but the last can be counted as one: rows at equal distances.
+bool HasFlatRows(const IndexedTensor& tensor);
+
+// A whole tensor with flat rows, as rows and columns from 0 on: its last dimension is the columns,
+// those before it together the rows; a single dimension is rows.
 SourcePiece PieceOf(int file, const IndexedTensor& tensor);
 
 // A piece for the rows, or columns, `part` of what `piece` covers, counted from its corner; it
-// covers rows, or columns, from 0 on.
+// covers rows, or columns, from 0 on. Along blocks it begins with a whole one.
 SourcePiece RowsOf(SourcePiece piece, Range part);
 SourcePiece ColumnsOf(SourcePiece piece, Range part);
-// The same numbers with rows and columns swapped. Not for blocks.
+// The same numbers with rows and columns swapped.
 SourcePiece Transposed(SourcePiece piece);
 // The same numbers at another corner of the weight.
 SourcePiece MovedTo(SourcePiece piece, int64_t row, int64_t column);
@@ -57,7 +68,8 @@ struct PieceReads {
   uint64_t stride = 0;
   int64_t skipped = 0;  // of blocks: leading elements of the first block that are not of the part
   uint64_t total() const {
-    return part.codec == Codec::kNone || count == 0 ? count * bytes : part.record.bytes;
+    if (part.codec != Codec::kNone && count > 0) return part.record.bytes;
+    return count * (bytes + (part.type == StoredType::kMxfp4 ? bytes / 16 : 0));
   }
 };
 

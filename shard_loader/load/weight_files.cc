@@ -1,5 +1,6 @@
 #include "shard_loader/load/weight_files.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -17,10 +18,24 @@ constexpr uint64_t kMostConfigBytes = 4 << 20;
 
 FoundTensor WholeTensor(int file, IndexedTensor tensor) {
   FoundTensor found{.type = tensor.type};
-  if (tensor.shape.size() <= 2) found.pieces.push_back(PieceOf(file, tensor));
+  if (HasFlatRows(tensor)) found.pieces.push_back(PieceOf(file, tensor));
   found.name = std::move(tensor.name);
   found.shape = std::move(tensor.shape);
   return found;
+}
+
+DType HandedOutAs(const std::vector<SourcePiece>& pieces) {
+  const auto one = [](StoredType type) {
+    if (type == StoredType::kF16) return DType::kF16;
+    const bool is_bf16 = type == StoredType::kBF16 || type == StoredType::kMxfp4;
+    return is_bf16 ? DType::kBF16 : DType::kF32;
+  };
+  if (pieces.empty()) return DType::kF32;
+  const DType first = one(pieces[0].type);
+  const bool alike = std::all_of(pieces.begin(), pieces.end(), [&](const SourcePiece& piece) {
+    return one(piece.type) == first;
+  });
+  return alike ? first : DType::kF32;
 }
 
 std::string IndexText(const TensorIndex& index) {

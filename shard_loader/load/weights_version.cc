@@ -72,7 +72,22 @@ absl::StatusOr<std::string> WeightsVersion(const std::filesystem::path& folder,
   for (const WeightFile& file : files.files) {
     hash.Add(absl::StrCat(file.size));
     hash.Add(file.header);
-    RETURN_IF_ERROR(AddStretches(folder / file.name, file, hash));
+    if (file.inlined) {
+      hash.Add(*file.inlined);
+    } else {
+      RETURN_IF_ERROR(AddStretches(folder / file.name, file, hash));
+    }
+  }
+  return hash.Hex();
+}
+
+std::string FilesStamp(const std::filesystem::path& folder, const WeightFiles& files) {
+  Hash hash;
+  for (const WeightFile& file : files.files) {
+    std::error_code error;
+    const auto written = std::filesystem::last_write_time(folder / file.name, error);
+    hash.Add(file.name);
+    hash.Add(absl::StrCat(file.size, " ", written.time_since_epoch().count()));
   }
   return hash.Hex();
 }

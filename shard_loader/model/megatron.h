@@ -40,6 +40,15 @@ struct MegatronName {
 absl::StatusOr<MegatronName> HuggingFaceNameOfMegatron(std::string_view name,
                                                        const std::string& file);
 
+// Whether `args` describe a GPT with LayerNorm, learned positions, biases and an MLP without gate,
+// which is Hugging Face's GPT-2, and a config.json of it.
+bool IsMegatronGpt(const nlohmann::json& args);
+std::string ConfigOfMegatronGpt(const nlohmann::json& args);
+
+// The same for such a model: names of GPT-2, behind "transformer.h.N." for a layer. All matrices of
+// layers are to be turned.
+absl::StatusOr<MegatronName> Gpt2NameOfMegatron(std::string_view name, const std::string& file);
+
 }  // namespace tessera::shard_loader
 
 #endif  // TESSERA_SHARD_LOADER_MODEL_MEGATRON_H_
