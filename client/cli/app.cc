@@ -40,6 +40,7 @@ void AddCommands(CLI::App& app, Context& context) {
   AddTokenize(app, context);
   AddPlan(app, context);
   AddInspect(app, context);
+  AddConvert(app, context);
   AddDoctor(app, context);
   AddCompletion(app, context);
   AddReference(app, context);

@@ -16,6 +16,7 @@ void AddStatus(CLI::App& app, Context& context);
 void AddTokenize(CLI::App& app, Context& context);
 void AddPlan(CLI::App& app, Context& context);
 void AddInspect(CLI::App& app, Context& context);
+void AddConvert(CLI::App& app, Context& context);
 void AddDoctor(CLI::App& app, Context& context);
 void AddCompletion(CLI::App& app, Context& context);
 // Hidden: prints client/COMMANDS.md.

@@ -9,6 +9,7 @@
 #include "client/cli/serve.h"
 #include "shard_loader/load/checkpoint.h"
 #include "shard_loader/load/describe.h"
+#include "shard_loader/load/formats.h"
 #include "shard_loader/status_macros.h"
 
 namespace tessera::client {
@@ -30,11 +31,13 @@ constexpr char kPlanExamples[] =
 
 struct InspectFlags {
   std::string dir;
+  std::string format;
   bool json = false;
 };
 
 struct PlanFlags {
   std::string dir;
+  std::string format;
   bool json = false;
   shard_loader::PlanRequest request;
 };
@@ -44,7 +47,7 @@ int FailToOpen(const std::string& dir, const absl::Status& status, const Context
 }
 
 int RunInspect(const InspectFlags& flags, const Context& context) {
-  auto checkpoint = shard_loader::Checkpoint::Open(flags.dir);
+  auto checkpoint = shard_loader::Checkpoint::Open(flags.dir, {.format = flags.format});
   if (!checkpoint.ok()) return FailToOpen(flags.dir, checkpoint.status(), context);
   if (flags.json) {
     context.io.out << shard_loader::InspectJson(**checkpoint).dump(2) << std::endl;
@@ -68,7 +71,7 @@ absl::StatusOr<bool> PrintPlan(const PlanFlags& flags, const shard_loader::Check
 }
 
 int RunPlan(const PlanFlags& flags, const Context& context) {
-  auto checkpoint = shard_loader::Checkpoint::Open(flags.dir);
+  auto checkpoint = shard_loader::Checkpoint::Open(flags.dir, {.format = flags.format});
   if (!checkpoint.ok()) return FailToOpen(flags.dir, checkpoint.status(), context);
   auto fits = PrintPlan(flags, **checkpoint, context.io.out);
   if (!fits.ok()) return context.Fail(fits.status(), "");
@@ -92,6 +95,13 @@ void AddDtype(CLI::App& command, const std::string& name, const std::string& des
       ->default_str("auto");
 }
 
+void AddFormat(CLI::App& command, std::string& format) {
+  command
+      .add_option("--format", format,
+                  "Format to read the folder as; default: the first one that it holds")
+      ->check(CLI::IsMember(shard_loader::FormatNames()));
+}
+
 }  // namespace
 
 void AddInspect(CLI::App& app, Context& context) {
@@ -99,6 +109,7 @@ void AddInspect(CLI::App& app, Context& context) {
   CLI::App* command = app.add_subcommand("inspect", "Show what a checkpoint folder holds");
   command->footer(kInspectExamples);
   command->add_option("dir", flags->dir, "The checkpoint's folder")->required()->type_name("DIR");
+  AddFormat(*command, flags->format);
   command->add_flag("--json", flags->json, "Print JSON");
   command->callback([flags, &context] {
     context.action = [flags, &context] { return RunInspect(*flags, context); };
@@ -112,6 +123,7 @@ void AddPlan(CLI::App& app, Context& context) {
       app.add_subcommand("plan", "Show what every rank would read and hold, before loading");
   command->footer(kPlanExamples);
   command->add_option("dir", flags->dir, "The checkpoint's folder")->required()->type_name("DIR");
+  AddFormat(*command, flags->format);
   command->add_option("--tp", request.layout.tp, "Tensor-parallel ranks")->capture_default_str();
   command->add_option("--pp", request.layout.pp, "Pipeline stages")->capture_default_str();
   command->add_option("--lanes", request.layout.lanes, "Lanes, the unit of exactness")

@@ -11,6 +11,7 @@
 #include "absl/strings/str_replace.h"
 #include "proto/rpc/version.h"
 #include "server/app/exit_code.h"
+#include "shard_loader/load/formats.h"
 
 namespace tessera::server {
 namespace {
@@ -34,9 +35,14 @@ struct RawFlags {
 
 void AddModelFlags(CLI::App& app, ServerOptions& options) {
   const std::string group = "Model";
-  app.add_option("--model", options.model_dir, "Folder of a Hugging Face checkpoint")->group(group);
+  app.add_option("--model", options.model_dir, "Folder of a checkpoint, of any supported format")
+      ->group(group);
   app.add_option("--model-name", options.model_name,
                  "Name that clients use; default: the folder's name")
+      ->group(group);
+  app.add_option("--format", options.format,
+                 "Format to read the folder as; default: the first one that it holds")
+      ->check(CLI::IsMember(shard_loader::FormatNames()))
       ->group(group);
   app.add_option("--dtype", options.group.dtype, "Of the weights in memory; auto: as stored")
       ->check(CLI::IsMember({"auto", "f32", "bf16", "f16"}))
@@ -46,6 +52,10 @@ void AddModelFlags(CLI::App& app, ServerOptions& options) {
       ->group(group);
   app.add_option("--max-model-len", options.group.max_model_len,
                  "Tokens of prompt and answer together; 0: what the model was made for")
+      ->group(group);
+  app.add_option("--cache-dir", options.group.cache_dir,
+                 "Folder of packed weights, which the next start maps; none: nothing is kept; "
+                 "default: tessera in the user's cache folder")
       ->group(group);
   app.add_option("--chat-template", options.chat_template_file,
                  "Jinja file that replaces the checkpoint's chat template")

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "shard_loader/load/carried_vocabulary.h"
 #include "shard_loader/status_macros.h"
 
 namespace tessera::server {
@@ -66,18 +67,74 @@ ServedModel Describe(const LoadedModel& loaded, const ServerOptions& options) {
   return served;
 }
 
+Vocabulary ToVocabulary(const shard_loader::GgufVocabulary& carried) {
+  Vocabulary vocabulary;
+  vocabulary.model = carried.model == "gpt2" ? Vocabulary::Model::kByteLevelBpe
+                                             : Vocabulary::Model::kSentencePieceBpe;
+  vocabulary.tokens = carried.tokens;
+  vocabulary.scores = carried.scores;
+  for (const auto kind : carried.kinds) {
+    using From = shard_loader::GgufVocabulary::Kind;
+    using To = Vocabulary::Kind;
+    vocabulary.kinds.push_back(kind == From::kUnknown       ? To::kUnknown
+                               : kind == From::kControl     ? To::kControl
+                               : kind == From::kUserDefined ? To::kUserDefined
+                               : kind == From::kUnused      ? To::kUnused
+                               : kind == From::kByte        ? To::kByte
+                                                            : To::kNormal);
+  }
+  vocabulary.merges = carried.merges;
+  vocabulary.pre_tokenizer = carried.pre_tokenizer;
+  vocabulary.bos_id = carried.bos_id;
+  vocabulary.eos_id = carried.eos_id;
+  vocabulary.unk_id = carried.unk_id;
+  vocabulary.pad_id = carried.pad_id;
+  // llama.cpp's defaults: SentencePiece models begin with bos and a space, byte-level ones do not.
+  const bool sentence_piece = vocabulary.model == Vocabulary::Model::kSentencePieceBpe;
+  vocabulary.add_bos = carried.add_bos.value_or(sentence_piece);
+  vocabulary.add_eos = carried.add_eos.value_or(false);
+  vocabulary.add_space_prefix = carried.add_space_prefix.value_or(sentence_piece);
+  return vocabulary;
+}
+
+// The tokenizer and chat template of the folder's own files; without such, those that a weight file
+// carries.
+absl::Status LoadText(const ServerOptions& options, LoadedModel* loaded) {
+  auto tokenizer = Tokenizer::Load(options.model_dir);
+  auto chat_template = ChatTemplate::Load(options.model_dir, options.chat_template_file);
+  std::string carried_template;
+  if (absl::IsNotFound(tokenizer.status())) {
+    const auto carried = shard_loader::ReadCarriedVocabulary(*loaded->checkpoint);
+    if (absl::IsNotFound(carried.status())) return tokenizer.status();
+    RETURN_IF_ERROR(carried.status());
+    if (carried->model != "gpt2" && carried->model != "llama") {
+      return absl::UnimplementedError(
+          absl::StrCat("the weight file carries a tokenizer of model '", carried->model,
+                       "', supported are gpt2 and llama; put a tokenizer.json beside it"));
+    }
+    tokenizer = Tokenizer::FromVocabulary(ToVocabulary(*carried));
+    carried_template = carried->chat_template;
+  }
+  RETURN_IF_ERROR(tokenizer.status());
+  loaded->tokenizer = *std::move(tokenizer);
+  if (absl::IsNotFound(chat_template.status()) && !carried_template.empty()) {
+    chat_template = ChatTemplate::Parse(carried_template, loaded->tokenizer->special_tokens());
+  }
+  if (chat_template.ok()) {
+    loaded->chat_template = *std::move(chat_template);
+  } else if (!absl::IsNotFound(chat_template.status()) || !options.chat_template_file.empty()) {
+    return chat_template.status();
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<LoadedModel> LoadModel(const ServerOptions& options) {
   LoadedModel loaded;
-  ASSIGN_OR_RETURN(loaded.checkpoint, shard_loader::Checkpoint::Open(options.model_dir));
-  ASSIGN_OR_RETURN(loaded.tokenizer, Tokenizer::Load(options.model_dir));
-  auto chat_template = ChatTemplate::Load(options.model_dir, options.chat_template_file);
-  if (chat_template.ok()) {
-    loaded.chat_template = *std::move(chat_template);
-  } else if (!absl::IsNotFound(chat_template.status()) || !options.chat_template_file.empty()) {
-    return chat_template.status();
-  }
+  ASSIGN_OR_RETURN(loaded.checkpoint,
+                   shard_loader::Checkpoint::Open(options.model_dir, {.format = options.format}));
+  RETURN_IF_ERROR(LoadText(options, &loaded));
   loaded.served = Describe(loaded, options);
   return loaded;
 }

@@ -14,6 +14,7 @@ namespace tessera::server {
 struct ServerOptions {
   std::string model_dir;
   std::string model_name;  // empty: the folder's
+  std::string format;      // of the checkpoint; empty: what the folder holds
   std::string chat_template_file;
   std::string secret_file;
   absl::Duration drain_timeout = absl::Seconds(30);

@@ -29,6 +29,7 @@ struct GroupOptions {
   std::string worker_program;  // path of tessera-worker
   std::string runtime_dir;     // a private folder is made in it, for sockets; must exist
   std::string backend_dir;     // of plugins; empty: where the worker looks by itself
+  std::string cache_dir;       // of packed weights; none: no cache; empty: the worker's default
   int threads = 0;             // of all local ranks together; 0: one per CPU
   // Ranks elsewhere, in rank order: "host:port" or "unix:/path" each, or one "dns:NAME:PORT" whose
   // addresses are taken in ascending order. Empty: local ones.

@@ -167,6 +167,7 @@ absl::StatusOr<std::vector<v1::Load>> LoadCommands(
     v1::Load& load = commands.emplace_back();
     load.set_model_dir(std::filesystem::absolute(options.checkpoint->folder()).string());
     load.set_weights_version(plan.facts.weights_version);
+    load.set_format(options.checkpoint->format());
     load.set_tp(options.layout.tp);
     load.set_pp(options.layout.pp);
     load.set_lanes(options.layout.lanes);

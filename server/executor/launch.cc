@@ -29,6 +29,9 @@ ChildProcess::LostFunction PutInto(Mailbox* mailbox, int rank) {
 std::vector<std::string> CommonFlags(const GroupOptions& options) {
   std::vector<std::string> flags;
   if (!options.backend_dir.empty()) flags = {"--backend-dir", options.backend_dir};
+  if (!options.cache_dir.empty()) {
+    flags.insert(flags.end(), {"--cache-dir", options.cache_dir});
+  }
   return flags;
 }
 

@@ -17,6 +17,7 @@
 #include "absl/strings/str_cat.h"
 #include "proto/rpc/session_auth.h"
 #include "proto/rpc/version.h"
+#include "worker/app/cached_images.h"
 #include "worker/app/launcher.h"
 #include "worker/app/pair_check.h"
 #include "worker/app/self_check.h"
@@ -43,6 +44,7 @@ struct Flags {
   bool self_check = false;
   int pairs = 0;  // ranks of the check; 0: none
   int image_fd = -1;
+  std::string cache_dir;
   tessera::worker::RunnerRankOptions rank;
 };
 
@@ -67,6 +69,10 @@ void AddFlags(CLI::App& app, Flags& flags) {
       ->check(CLI::IsMember({"auto", "mpi"}));
   app.add_option("--backend-dir", flags.rank.backend_dir,
                  "Folder of plugins (default: beside the program, or ../lib/tessera)");
+  app.add_option("--cache-dir", flags.cache_dir,
+                 "Folder of packed weights, which the next start maps; none: nothing is kept "
+                 "(default: tessera in the user's cache folder)")
+      ->envname("TESSERA_CACHE_DIR");
   app.add_option("--log-level", flags.log_level, "debug, info, warning or error")
       ->capture_default_str()
       ->check(CLI::IsMember({"debug", "info", "warning", "error"}));
@@ -153,9 +159,12 @@ int Run(const Flags& flags) {
     status = secret.status();
   } else {
     // The server's, which outlives this process; or one of its own, which outlives a session.
-    tessera::worker::MemfdImages images(flags.image_fd);
+    tessera::worker::MemfdImages memory(flags.image_fd);
+    const std::string cache_folder = tessera::worker::CacheFolder(flags.cache_dir);
+    tessera::worker::CachedImages cached(cache_folder, &memory);
     tessera::worker::RunnerRankOptions rank = flags.rank;
-    rank.images = &images;
+    rank.images = &memory;
+    if (!cache_folder.empty()) rank.images = &cached;
     status = tessera::worker::Serve({.listen = flags.listen,
                                      .mpi_rank = mpi_rank,
                                      .secret = *secret,

@@ -112,7 +112,8 @@ absl::StatusOr<RunnerOptions> RunnerRank::MakeOptions(const v1::Load& load) cons
 
 absl::StatusOr<v1::Loaded> RunnerRank::Load(const v1::Load& load,
                                             const LoadProgressFunction& progress) {
-  ASSIGN_OR_RETURN(checkpoint_, shard_loader::Checkpoint::Open(load.model_dir()));
+  ASSIGN_OR_RETURN(checkpoint_,
+                   shard_loader::Checkpoint::Open(load.model_dir(), {.format = load.format()}));
   if (checkpoint_->weights_version() != load.weights_version()) {
     return absl::FailedPreconditionError(
         absl::StrCat("the checkpoint ", load.model_dir(), " on ", HostName(), " has version ",

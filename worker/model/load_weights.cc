@@ -9,14 +9,18 @@
 namespace tessera::worker {
 namespace {
 
+// Read and packed at a time by a thread: still in its cache when it is packed.
+constexpr uint64_t kPartBytes = 1 << 20;
+
 // Goes up with every change of the packed layout: an image may be older than the program.
 constexpr int kLayoutVersion = 2;
 
 ImageKey KeyOf(const shard_loader::Checkpoint& checkpoint, const shard_loader::RankPlan& plan,
                shard_loader::DType dtype) {
   const shard_loader::Layout& layout = plan.layout;
-  return {.id = absl::StrCat("weights ", checkpoint.weights_version(), ", rank ", plan.rank,
-                             " of tp ", layout.tp, " pp ", layout.pp, " lanes ", layout.lanes, ", ",
+  return {.id = absl::StrCat("weights ", checkpoint.weights_version(), " written ",
+                             checkpoint.files_stamp(), ", rank ", plan.rank, " of tp ", layout.tp,
+                             " pp ", layout.pp, " lanes ", layout.lanes, ", ",
                              shard_loader::DTypeName(dtype), ", layout ", kLayoutVersion),
           .bytes = shard_loader::MakePackedLayout(checkpoint.spec(), plan, dtype).bytes};
 }
@@ -26,7 +30,7 @@ ImageKey KeyOf(const shard_loader::Checkpoint& checkpoint, const shard_loader::R
 absl::StatusOr<LoadedWeights> LoadWeights(const shard_loader::Checkpoint& checkpoint,
                                           const shard_loader::RankPlan& plan,
                                           shard_loader::DType dtype, WeightImages& images,
-                                          const shard_loader::LoadProgress& progress) {
+                                          const shard_loader::LoadOptions& options) {
   const ImageKey key = KeyOf(checkpoint, plan, dtype);
   LoadedWeights loaded;
   ASSIGN_OR_RETURN(Buffer image, images.Find(key));
@@ -34,11 +38,11 @@ absl::StatusOr<LoadedWeights> LoadWeights(const shard_loader::Checkpoint& checkp
     ASSIGN_OR_RETURN(image, images.Make(key));
     ASSIGN_OR_RETURN(WeightsBuilder builder,
                      WeightsBuilder::Create(checkpoint.spec(), plan, dtype, std::move(image)));
-    auto pack = [&](const shard_loader::HostTensor& tensor) {
-      return builder.Add(tensor.id, tensor.dtype, tensor.shape, tensor.bytes);
-    };
+    auto pack = [&](const shard_loader::HostTensor& tensor) { return builder.Add(tensor); };
+    shard_loader::LoadOptions in_parts = options;
+    in_parts.part_bytes = kPartBytes;
     ASSIGN_OR_RETURN(const shard_loader::LoadStats stats,
-                     shard_loader::LoadShard(checkpoint, plan, pack, progress));
+                     shard_loader::LoadShard(checkpoint, plan, pack, in_parts));
     loaded.bytes_read = stats.bytes_read;
     ASSIGN_OR_RETURN(image, builder.Finish());
     ASSIGN_OR_RETURN(image, images.Keep(key, std::move(image)));

@@ -21,11 +21,12 @@ struct LoadedWeights {
 };
 
 // Takes the image of this rank from `images`, or reads the rank's slices, packs them, and has
-// `images` keep the result. Errors: those of the checkpoint; RESOURCE_EXHAUSTED (no memory).
+// `images` keep the result; `options` as in LoadShard, whose parts are chosen here. Errors: those
+// of the checkpoint; RESOURCE_EXHAUSTED (no memory).
 absl::StatusOr<LoadedWeights> LoadWeights(const shard_loader::Checkpoint& checkpoint,
                                           const shard_loader::RankPlan& plan,
                                           shard_loader::DType dtype, WeightImages& images,
-                                          const shard_loader::LoadProgress& progress);
+                                          const shard_loader::LoadOptions& options);
 
 }  // namespace tessera::worker
 

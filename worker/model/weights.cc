@@ -9,12 +9,14 @@
 #include "absl/strings/str_join.h"
 #include "shard_loader/model/tensors.h"
 #include "shard_loader/status_macros.h"
+#include "worker/model/pack_same.h"
 #include "worker/tensor/convert.h"
 
 namespace tessera::worker {
 namespace {
 
 using shard_loader::DType;
+using shard_loader::HostTensor;
 using shard_loader::kTileRows;
 using shard_loader::PackedTensor;
 using shard_loader::TensorId;
@@ -25,6 +27,7 @@ constexpr int64_t kColumnChunk = 256;
 
 // Row-major to tiles. The image is zeroed already, which pads the last tile.
 void PackMatrix(const PackedTensor& tensor, DType stored, const std::byte* from, std::byte* to) {
+  if (stored == tensor.dtype) return PackSame(from, tensor.rows, tensor.columns, stored, to);
   const int64_t from_size = DTypeSize(stored);
   const int64_t to_size = DTypeSize(tensor.dtype);
   std::vector<float> rows(kTileRows * kColumnChunk);
@@ -109,49 +112,64 @@ absl::StatusOr<WeightsBuilder> WeightsBuilder::Create(const shard_loader::Decode
   WeightsBuilder builder;
   builder.layout_ = shard_loader::MakePackedLayout(spec, plan, dtype);
   RETURN_IF_ERROR(CheckSize(image, builder.layout_));
-  builder.present_.assign(builder.layout_.tensors.size(), false);
+  builder.progress_.resize(builder.layout_.tensors.size());
   builder.image_ = std::move(image);
   return builder;
 }
 
-absl::Status WeightsBuilder::Add(TensorId id, DType dtype, absl::Span<const int64_t> shape,
-                                 absl::Span<const std::byte> bytes) {
-  const PackedTensor* tensor = layout_.Find(id);
-  const std::string name = shard_loader::TensorName(id);
+absl::Status WeightsBuilder::Add(const HostTensor& given) {
+  const PackedTensor* tensor = layout_.Find(given.id);
+  const std::string name = shard_loader::TensorName(given.id);
   if (tensor == nullptr) {
     return absl::FailedPreconditionError(
         absl::StrCat("worker: weight '", name, "' was read, but this rank holds none of it"));
   }
-  const size_t index = tensor - layout_.tensors.data();
-  if (present_[index]) {
-    return absl::FailedPreconditionError(absl::StrCat("worker: weight '", name, "' came twice"));
-  }
   std::vector<int64_t> expected = {tensor->rows};
   if (tensor->is_matrix) expected.push_back(tensor->columns);
-  const int64_t size = tensor->rows * tensor->columns * DTypeSize(dtype);
-  if (shape != absl::MakeConstSpan(expected) || static_cast<int64_t>(bytes.size()) != size) {
+  const shard_loader::Range& rows = given.rows;
+  const int64_t size = rows.size() * tensor->columns * DTypeSize(given.dtype);
+  if (given.shape != expected || static_cast<int64_t>(given.bytes.size()) != size ||
+      rows.begin < 0 || rows.end > tensor->rows || rows.begin % kTileRows != 0) {
     return absl::FailedPreconditionError(
-        absl::StrCat("worker: weight '", name, "' has shape ", ShapeText(shape), " in ",
-                     bytes.size(), " bytes; expected ", ShapeText(expected), " in ", size));
+        absl::StrCat("worker: weight '", name, "' has shape ", ShapeText(given.shape), " and rows ",
+                     rows.begin, " to ", rows.end, " in ", given.bytes.size(), " bytes; expected ",
+                     ShapeText(expected), " in ", size));
   }
-  std::byte* to = image_.data() + tensor->offset;
-  if (tensor->is_matrix) {
-    PackMatrix(*tensor, dtype, bytes.data(), to);
-  } else {
-    WidenElements(bytes.data(), dtype, tensor->rows, reinterpret_cast<float*>(to));
+  RETURN_IF_ERROR(Count(tensor - layout_.tensors.data(), rows, name));
+  // The rows as a matrix of their own: they fill whole tiles.
+  PackedTensor part = *tensor;
+  part.rows = rows.size();
+  if (!tensor->is_matrix) {
+    float* const to = reinterpret_cast<float*>(image_.data() + tensor->offset);
+    WidenElements(given.bytes.data(), given.dtype, part.rows, to + rows.begin);
+    return absl::OkStatus();
   }
-  present_[index] = true;
+  const int64_t tiles = (tensor->rows + kTileRows - 1) / kTileRows;
+  part.offset += tensor->bytes / tiles * (rows.begin / kTileRows);
+  PackMatrix(part, given.dtype, given.bytes.data(), image_.data() + part.offset);
+  return absl::OkStatus();
+}
+
+absl::Status WeightsBuilder::Count(size_t index, shard_loader::Range rows,
+                                   const std::string& name) {
+  MutexLock lock(*mutex_);
+  Progress& progress = progress_[index];
+  if (!progress.begins.insert(rows.begin).second) {
+    return absl::FailedPreconditionError(absl::StrCat("worker: weight '", name, "' came twice"));
+  }
+  progress.rows += rows.size();
   return absl::OkStatus();
 }
 
 absl::StatusOr<Buffer> WeightsBuilder::Finish() {
-  for (size_t i = 0; i < present_.size(); ++i) {
-    if (present_[i]) continue;
+  MutexLock lock(*mutex_);
+  for (size_t i = 0; i < progress_.size(); ++i) {
+    if (progress_[i].rows == layout_.tensors[i].rows) continue;
     return absl::FailedPreconditionError(
         absl::StrCat("worker: weight '", shard_loader::TensorName(layout_.tensors[i].id),
-                     "' was not read, but this rank needs it"));
+                     "' was not read whole, but this rank needs it"));
   }
-  present_.clear();
+  progress_.clear();
   return std::move(image_);
 }
 

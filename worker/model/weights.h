@@ -5,13 +5,17 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <set>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "shard_loader/load/load_shard.h"
 #include "shard_loader/model/decoder_spec.h"
 #include "shard_loader/model/dtype.h"
+#include "shard_loader/mutex.h"
 #include "shard_loader/plan/packed_layout.h"
 #include "shard_loader/plan/rank_plan.h"
 #include "worker/backend/ops.h"
@@ -62,7 +66,7 @@ class Weights {
 };
 
 // Packs the slices of a checkpoint as they come, in any order, narrowing matrices to the dtype of
-// the weights. Thread-compatible.
+// the weights.
 class WeightsBuilder {
  public:
   // `image`: zeroed memory of the packed layout's size; INTERNAL for another.
@@ -70,10 +74,10 @@ class WeightsBuilder {
                                                const shard_loader::RankPlan& plan,
                                                shard_loader::DType dtype, Buffer image);
 
-  // The rank's slice of one weight, row-major. FAILED_PRECONDITION where the rank holds none of
-  // that name, in another shape, or has it already.
-  absl::Status Add(shard_loader::TensorId id, shard_loader::DType dtype,
-                   absl::Span<const int64_t> shape, absl::Span<const std::byte> bytes);
+  // The rank's slice of one weight, or some rows of it that begin at a tile, row-major. May be
+  // called from several threads, with different rows. FAILED_PRECONDITION where the rank holds none
+  // of that name, in another shape, or has them already.
+  absl::Status Add(const shard_loader::HostTensor& tensor);
 
   // The finished image. FAILED_PRECONDITION naming what is missing. The builder is empty
   // afterwards.
@@ -81,9 +85,16 @@ class WeightsBuilder {
 
  private:
   WeightsBuilder() = default;
+  absl::Status Count(size_t index, shard_loader::Range rows, const std::string& name);
 
   shard_loader::PackedLayout layout_;
-  std::vector<bool> present_;  // index: in layout_.tensors
+  // Rows that were added, and their number; index: in layout_.tensors.
+  struct Progress {
+    std::set<int64_t> begins;
+    int64_t rows = 0;
+  };
+  std::unique_ptr<Mutex> mutex_ = std::make_unique<Mutex>();  // guards progress_
+  std::vector<Progress> progress_;
   Buffer image_;
 };
 

@@ -151,7 +151,8 @@ absl::Status Runner::Impl::Load(const shard_loader::Checkpoint& checkpoint,
   PrivateImages private_images;
   WeightImages& images = options_.images == nullptr ? private_images : *options_.images;
   ASSIGN_OR_RETURN(LoadedWeights loaded,
-                   LoadWeights(checkpoint, options_.plan, options_.dtype, images, progress));
+                   LoadWeights(checkpoint, options_.plan, options_.dtype, images,
+                               {.threads = threads_, .progress = progress}));
   memory_.bytes_read = loaded.bytes_read;
   memory_.weight_bytes = loaded.weights->bytes();
   memory_.workspace_bytes = workspace_.layout().bytes();

@@ -74,7 +74,7 @@ TEST_CASE("nobody can write into a finished image, also not over the descriptor"
   MemfdImages images(dup(fd));
   MakeAndKeep(images, kKey, 'x');
   CHECK(mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) == MAP_FAILED);
-  CHECK(pwrite(fd, "y", 1, 2 << 20) == -1);
+  CHECK(pwrite(fd, "y", 1, 4096) == -1);
   CHECK(ftruncate(fd, 0) == -1);
   close(fd);
 }
@@ -86,7 +86,7 @@ TEST_CASE("weights are read from the checkpoint once, and found in the image aft
   REQUIRE(plans.ok());
   MemfdImages images(-1);
   const auto load = [&](int rank, shard_loader::DType dtype) {
-    auto loaded = LoadWeights(**checkpoint, (*plans)[rank], dtype, images, nullptr);
+    auto loaded = LoadWeights(**checkpoint, (*plans)[rank], dtype, images, {});
     REQUIRE(loaded.ok());
     return *std::move(loaded);
   };

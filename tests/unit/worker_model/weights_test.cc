@@ -1,6 +1,9 @@
 #include "worker/model/weights.h"
 
 #include <catch2/catch.hpp>
+
+#include <algorithm>
+#include <cstring>
 #include <vector>
 
 #include "shard_loader/model/tensors.h"
@@ -43,7 +46,8 @@ std::vector<std::byte> Ramp(int64_t count, DType dtype) {
 
 absl::Status AddRamp(WeightsBuilder& builder, const DecoderSpec& spec, TensorId id, DType dtype) {
   const std::vector<int64_t> shape = shard_loader::TensorShape(spec, id.role);
-  return builder.Add(id, dtype, shape, Ramp(shard_loader::NumElements(shape), dtype));
+  const std::vector<std::byte> bytes = Ramp(shard_loader::NumElements(shape), dtype);
+  return builder.Add({id, dtype, shape, {0, shape[0]}, bytes});
 }
 
 absl::StatusOr<WeightsBuilder> MakeBuilder(const DecoderSpec& spec, DType dtype) {
@@ -87,6 +91,35 @@ TEST_CASE("weights are packed in tiles, matrices in their dtype and vectors in f
   }
 }
 
+TEST_CASE("a weight that comes in parts is packed as the whole one, in any order, once") {
+  DecoderSpec spec = TinySpec();
+  spec.mlp.intermediate_size = 40;
+  for (DType stored : {DType::kF32, DType::kBF16, DType::kF16}) {
+    for (DType held : {DType::kF32, DType::kBF16, DType::kF16}) {
+      auto whole = MakeBuilder(spec, held);
+      auto parts = MakeBuilder(spec, held);
+      REQUIRE(whole.ok());
+      REQUIRE(parts.ok());
+      for (const TensorId& id : shard_loader::ModelTensors(spec)) {
+        REQUIRE(AddRamp(*whole, spec, id, stored).ok());
+        const std::vector<int64_t> shape = shard_loader::TensorShape(spec, id.role);
+        const int64_t row = DTypeSize(stored) * (shape.size() > 1 ? shape[1] : 1);
+        const auto bytes = Ramp(shard_loader::NumElements(shape), stored);
+        for (int64_t begin = (shape[0] - 1) / 16 * 16; begin >= 0; begin -= 16) {
+          const int64_t end = std::min<int64_t>(begin + 16, shape[0]);
+          const absl::Span<const std::byte> rows(bytes.data() + begin * row, (end - begin) * row);
+          REQUIRE(parts->Add({id, stored, shape, {begin, end}, rows}).ok());
+          CHECK_FALSE(parts->Add({id, stored, shape, {begin, end}, rows}).ok());
+        }
+      }
+      const Buffer a = whole->Finish().value();
+      const Buffer b = parts->Finish().value();
+      REQUIRE(a.size() == b.size());
+      CHECK(std::memcmp(a.data(), b.data(), static_cast<size_t>(a.size())) == 0);
+    }
+  }
+}
+
 TEST_CASE("with tied embeddings on one rank the head is the embedding") {
   DecoderSpec spec = TinySpec();
   spec.tied_embeddings = true;
@@ -111,12 +144,14 @@ TEST_CASE("a weight that is missing, unknown, twice there or misshapen is named"
     return std::string(status.message());
   };
   CHECK_THAT(
-      message(builder->Add(gate, DType::kF32, {4, 8}, bytes)),
+      message(builder->Add({gate, DType::kF32, {4, 8}, {0, 4}, bytes})),
       Catch::Contains("layers.0.gate") && Catch::Contains("[4, 8]") && Catch::Contains("[8, 4]"));
-  CHECK_THAT(message(builder->Add(gate, DType::kF16, {8, 4}, bytes)), Catch::Contains("128 bytes"));
-  CHECK(builder->Add(gate, DType::kF32, {8, 4}, bytes).ok());
-  CHECK_THAT(message(builder->Add(gate, DType::kF32, {8, 4}, bytes)), Catch::Contains("twice"));
-  CHECK_THAT(message(builder->Add({3, TensorRole::kGate}, DType::kF32, {8, 4}, bytes)),
+  CHECK_THAT(message(builder->Add({gate, DType::kF16, {8, 4}, {0, 8}, bytes})),
+             Catch::Contains("128 bytes"));
+  CHECK(builder->Add({gate, DType::kF32, {8, 4}, {0, 8}, bytes}).ok());
+  CHECK_THAT(message(builder->Add({gate, DType::kF32, {8, 4}, {0, 8}, bytes})),
+             Catch::Contains("twice"));
+  CHECK_THAT(message(builder->Add({{3, TensorRole::kGate}, DType::kF32, {8, 4}, {0, 8}, bytes})),
              Catch::Contains("layers.3.gate"));
   CHECK_THAT(message(builder->Finish().status()), Catch::Contains("embedding"));
 }

@@ -1,0 +1,201 @@
+// How fast ranks load: against reading the same bytes from the disk, against copying them in
+// memory, and against the next start, which maps the image. Every rank is a process, all at the
+// same time.
+//   loading_bench FOLDER [--layers N] [--tp N] [--threads N]
+// FOLDER gets the model (2.5 GB with the default of 16 layers) and the images, both kept for the
+// next run.
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <functional>
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "shard_loader/load/checkpoint.h"
+#include "tests/bench/loading/bench_model.h"
+#include "worker/model/file_images.h"
+#include "worker/model/load_weights.h"
+
+namespace tessera {
+namespace {
+
+namespace fs = std::filesystem;
+using shard_loader::Checkpoint;
+using shard_loader::RankPlan;
+
+struct Options {
+  fs::path folder;
+  int layers = 16;
+  int tp = 2;
+  int threads = 1;  // of a rank
+};
+
+double Seconds() {
+  const auto now = std::chrono::steady_clock::now().time_since_epoch();
+  return std::chrono::duration<double>(now).count();
+}
+
+// Drops what the kernel keeps of a file.
+void Forget(const fs::path& path) {
+  const int fd = open(path.c_str(), O_RDONLY);
+  if (fd < 0) return;
+  fsync(fd);
+  posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+  close(fd);
+}
+
+struct Outcome {
+  double seconds = 0;
+  double peak_mb = 0;  // of the largest rank
+};
+
+// body(rank) in a process for each rank; how long until the last is done.
+Outcome InProcesses(int ranks, const std::function<void(int)>& body) {
+  const double begin = Seconds();
+  std::vector<pid_t> children;
+  for (int rank = 0; rank < ranks; ++rank) {
+    const pid_t child = fork();
+    if (child == 0) {
+      body(rank);
+      _exit(0);
+    }
+    children.push_back(child);
+  }
+  Outcome outcome;
+  for (const pid_t child : children) {
+    int status = 0;
+    rusage usage{};
+    wait4(child, &status, 0, &usage);
+    if (status != 0) std::exit(1);
+    outcome.peak_mb = std::max(outcome.peak_mb, static_cast<double>(usage.ru_maxrss) / 1024);
+  }
+  outcome.seconds = Seconds() - begin;
+  return outcome;
+}
+
+// The rank's part of the file, as large as what it would load of it.
+void ReadPlainly(const fs::path& file, int rank, int ranks) {
+  const int fd = open(file.c_str(), O_RDONLY);
+  const auto size = static_cast<off_t>(fs::file_size(file));
+  std::vector<char> buffer(8 << 20);
+  for (off_t at = size * rank / ranks; at < size * (rank + 1) / ranks;) {
+    const ssize_t got = pread(fd, buffer.data(), buffer.size(), at);
+    if (got <= 0) break;
+    at += got;
+  }
+  close(fd);
+}
+
+// Source and target far larger than any cache, as much as a rank's weights.
+void CopyPlainly(int64_t bytes) {
+  std::vector<char> from(64 << 20, 1);
+  std::vector<char> to(static_cast<size_t>(bytes));
+  for (int64_t at = 0; at < bytes; at += static_cast<int64_t>(from.size())) {
+    std::memcpy(to.data() + at, from.data(),
+                std::min<size_t>(from.size(), static_cast<size_t>(bytes - at)));
+  }
+}
+
+void Load(const Options& options, const Checkpoint& checkpoint, const RankPlan& plan,
+          worker::WeightImages& images) {
+  const auto loaded = worker::LoadWeights(checkpoint, plan, checkpoint.dtype(), images,
+                                          {.threads = options.threads});
+  if (loaded.ok()) return;
+  std::cerr << loaded.status().ToString() << std::endl;
+  _exit(1);
+}
+
+void Print(nlohmann::json line) {
+  line["bench"] = "loading";
+  std::cout << line.dump() << std::endl;
+}
+
+int Run(const Options& options) {
+  const fs::path model = options.folder / "model";
+  if (const absl::Status made = MakeBenchModel(model, options.layers); !made.ok()) {
+    std::cerr << made.ToString() << std::endl;
+    return 1;
+  }
+  const auto checkpoint = Checkpoint::Open(model).value();
+  const auto plans = shard_loader::MakeRankPlans(checkpoint->spec(), {options.tp, 1}).value();
+  const fs::path file = model / "model.safetensors";
+  const int ranks = options.tp;
+  const double megabytes = static_cast<double>(checkpoint->total_bytes()) / 1e6;
+  const auto load = [&](int rank) {
+    worker::PrivateImages images;
+    Load(options, *checkpoint, plans[rank], images);
+  };
+  const fs::path cache = options.folder / "cache";
+  const auto load_cached = [&](int rank) {
+    worker::FileImages images(cache);
+    Load(options, *checkpoint, plans[rank], images);
+  };
+
+  Forget(file);
+  const Outcome cold_read = InProcesses(ranks, [&](int rank) { ReadPlainly(file, rank, ranks); });
+  Forget(file);
+  const Outcome cold = InProcesses(ranks, load);
+  const Outcome warm = InProcesses(ranks, load);
+  const Outcome copy = InProcesses(
+      ranks, [&](int) { CopyPlainly(static_cast<int64_t>(checkpoint->total_bytes()) / ranks); });
+  fs::remove_all(cache);
+  Forget(file);
+  const Outcome first = InProcesses(ranks, load_cached);
+  const Outcome second = InProcesses(ranks, load_cached);
+  const double weights_mb = megabytes * 1e6 / 1048576 / ranks;
+  Print({{"what", "cold"},
+         {"mb_per_s", megabytes / cold.seconds},
+         {"beside", "reading the same bytes"},
+         {"ratio", cold.seconds / cold_read.seconds},
+         {"wanted", "< 1.3"}});
+  Print({{"what", "warm"},
+         {"mb_per_s", megabytes / warm.seconds},
+         {"beside", "copying in memory"},
+         {"ratio", copy.seconds / warm.seconds},
+         {"wanted", "> 0.5"}});
+  Print({{"what", "second start"},
+         {"mb_per_s", megabytes / second.seconds},
+         {"beside", "the first start"},
+         {"ratio", second.seconds / first.seconds},
+         {"wanted", "< 0.1"}});
+  Print({{"what", "peak memory of a rank, MB"},
+         {"mb_per_s", warm.peak_mb},
+         {"beside", "its weights, MB more"},
+         {"ratio", warm.peak_mb - weights_mb},
+         {"wanted", "< 300"}});
+  return 0;
+}
+
+}  // namespace
+}  // namespace tessera
+
+int main(int argc, char** argv) {
+  tessera::Options options;
+  for (int i = 1; i < argc; ++i) {
+    const std::string argument = argv[i];
+    const bool has_value = argument.starts_with("--") && i + 1 < argc;
+    if (argument == "--layers" && has_value) {
+      options.layers = std::atoi(argv[++i]);
+    } else if (argument == "--tp" && has_value) {
+      options.tp = std::atoi(argv[++i]);
+    } else if (argument == "--threads" && has_value) {
+      options.threads = std::atoi(argv[++i]);
+    } else {
+      options.folder = argument;
+    }
+  }
+  if (options.folder.empty()) {
+    std::cerr << "usage: loading_bench FOLDER [--layers N] [--tp N] [--threads N]" << std::endl;
+    return 2;
+  }
+  return tessera::Run(options);
+}
