@@ -42,12 +42,14 @@ void AddCommands(CLI::App& app, Context& context) {
   AddInspect(app, context);
   AddConvert(app, context);
   AddDoctor(app, context);
+  AddVerify(app, context);
   AddCompletion(app, context);
   AddReference(app, context);
   app.require_subcommand(1);
   for (CLI::App* command : app.get_subcommands([](CLI::App*) { return true; })) {
-    // --target and --color may stand behind the command; all of serve's flags are the server's.
-    if (command->get_name() != "serve") command->fallthrough();
+    // --target and --color may stand behind the command; flags that serve and verify do not know
+    // are the server's.
+    if (command->get_name() != "serve" && command->get_name() != "verify") command->fallthrough();
   }
 }
 

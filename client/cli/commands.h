@@ -18,6 +18,7 @@ void AddPlan(CLI::App& app, Context& context);
 void AddInspect(CLI::App& app, Context& context);
 void AddConvert(CLI::App& app, Context& context);
 void AddDoctor(CLI::App& app, Context& context);
+void AddVerify(CLI::App& app, Context& context);
 void AddCompletion(CLI::App& app, Context& context);
 // Hidden: prints client/COMMANDS.md.
 void AddReference(CLI::App& app, Context& context);

@@ -44,7 +44,20 @@ Json ToJson(const RankStatus& rank) {
           {"load_fraction", rank.load_fraction}};
 }
 
+Json ToJson(const Loss& loss) {
+  Json json = {{"epoch", loss.epoch},
+               {"cause", loss.cause},
+               {"unix_ms", loss.unix_ms},
+               {"requests_replayed", loss.requests_replayed},
+               {"tokens_replayed", loss.tokens_replayed}};
+  if (loss.rank) json["rank"] = *loss.rank;
+  if (loss.pause_seconds) json["pause_seconds"] = *loss.pause_seconds;
+  return json;
+}
+
 Json ToJson(const GroupStatus& group) {
+  Json losses = Json::array();
+  for (const Loss& loss : group.losses) losses.push_back(ToJson(loss));
   Json ranks = Json::array();
   for (const RankStatus& rank : group.ranks) ranks.push_back(ToJson(rank));
   return {{"state", std::string(ToString(group.state))},
@@ -54,6 +67,7 @@ Json ToJson(const GroupStatus& group) {
           {"comm", group.comm},
           {"restarts", group.restarts},
           {"last_loss", group.last_loss},
+          {"losses", std::move(losses)},
           {"ranks", std::move(ranks)}};
 }
 
@@ -68,7 +82,8 @@ Json ToJson(const EngineFigures& engine) {
           {"steps_total", engine.steps_total},
           {"kv_blocks_total", engine.kv_blocks_total},
           {"kv_blocks_free", engine.kv_blocks_free},
-          {"preemptions_total", engine.preemptions_total}};
+          {"preemptions_total", engine.preemptions_total},
+          {"tokens_replayed_total", engine.tokens_replayed_total}};
 }
 
 }  // namespace

@@ -47,6 +47,11 @@ void PrintGroup(size_t index, const GroupStatus& group, bool color, std::ostream
       << group.tp << " x pp " << group.pp << ", comm " << Escaped(group.comm) << ", epoch "
       << group.epoch << ", restarts " << group.restarts << "\n";
   if (!group.last_loss.empty()) out << "  last loss: " << Escaped(group.last_loss) << "\n";
+  if (!group.losses.empty() && group.losses.back().pause_seconds) {
+    const Loss& loss = group.losses.back();
+    out << absl::StrFormat("  its requests went on after %.2f s: %d of them, %d tokens replayed\n",
+                           *loss.pause_seconds, loss.requests_replayed, loss.tokens_replayed);
+  }
   for (const RankStatus& rank : group.ranks) {
     out << absl::StrFormat(
         "  rank %d (stage %d, tp %d)  pid %d on %s  %s  weights %s, KV %s", rank.rank, rank.stage,

@@ -165,6 +165,16 @@ GroupStatus FromProto(const v1::GroupStatus& group) {
   out.comm = group.comm();
   out.restarts = group.restarts();
   out.last_loss = group.last_loss();
+  for (const v1::Loss& loss : group.losses()) {
+    Loss& added = out.losses.emplace_back();
+    added.epoch = loss.epoch();
+    if (loss.has_rank()) added.rank = loss.rank();
+    added.cause = loss.cause();
+    added.unix_ms = loss.unix_ms();
+    if (loss.has_pause_seconds()) added.pause_seconds = loss.pause_seconds();
+    added.requests_replayed = loss.requests_replayed();
+    added.tokens_replayed = loss.tokens_replayed();
+  }
   for (const v1::RankStatus& rank : group.ranks()) {
     out.ranks.push_back({.rank = rank.rank(),
                          .stage = rank.stage(),
@@ -192,7 +202,8 @@ EngineFigures FromProto(const v1::EngineFigures& engine) {
           .steps_total = engine.steps_total(),
           .kv_blocks_total = engine.kv_blocks_total(),
           .kv_blocks_free = engine.kv_blocks_free(),
-          .preemptions_total = engine.preemptions_total()};
+          .preemptions_total = engine.preemptions_total(),
+          .tokens_replayed_total = engine.tokens_replayed_total()};
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #define TESSERA_CLIENT_LIB_SERVER_STATUS_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -36,6 +37,16 @@ struct RankStatus {
   double load_fraction = 0.0;  // 0 to 1
 };
 
+struct Loss {
+  uint64_t epoch = 0;
+  std::optional<uint32_t> rank;  // where one is to blame
+  std::string cause;
+  int64_t unix_ms = 0;                  // when it was noticed
+  std::optional<double> pause_seconds;  // until the group was ready again; none: it is not yet
+  uint64_t requests_replayed = 0;
+  uint64_t tokens_replayed = 0;
+};
+
 struct GroupStatus {
   ServerState state = ServerState::kUnspecified;
   uint64_t epoch = 0;
@@ -45,6 +56,7 @@ struct GroupStatus {
   std::vector<RankStatus> ranks;
   uint32_t restarts = 0;
   std::string last_loss;
+  std::vector<Loss> losses;  // the newest ones, oldest first
 };
 
 struct EngineFigures {
@@ -59,6 +71,7 @@ struct EngineFigures {
   uint64_t kv_blocks_total = 0;
   uint64_t kv_blocks_free = 0;
   uint64_t preemptions_total = 0;
+  uint64_t tokens_replayed_total = 0;
 };
 
 struct ServerStatus {

@@ -30,6 +30,7 @@ Engine::Engine(const EngineOptions& options, const Tokenizer& tokenizer, Executo
             {.tokenizer = &tokenizer,
              .executor = &executor,
              .counters = &counters,
+             .losses = &losses_,
              .on_end =
                  [this](const Request& request) {
                    MutexLock lock(mutex_);
@@ -146,7 +147,7 @@ void Engine::OnReady(uint64_t epoch, const GroupFacts& facts) {
   MutexLock lock(mutex_);
   numerics_id_ = facts.numerics_id;
   PostLocked([this, epoch, facts](EngineCore& core) {
-    core.OnReady(epoch, facts);
+    core.OnReady(epoch, facts, absl::Now());
     SetCondition(EngineState::kReady, "");
   });
 }
@@ -159,7 +160,7 @@ void Engine::OnStep(uint64_t epoch, StepResult result) {
 
 void Engine::OnLost(uint64_t epoch, const absl::Status& why) {
   Post([this, epoch, why](EngineCore& core) {
-    core.OnLost(epoch);
+    core.OnLost(epoch, why, absl::Now());
     SetCondition(EngineState::kRecovering, std::string(why.message()));
   });
 }

@@ -9,12 +9,14 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "server/engine/engine_core.h"
 #include "server/engine/engine_options.h"
+#include "server/engine/loss_log.h"
 #include "server/engine/request.h"
 #include "server/engine/response_stream.h"
 #include "server/executor/executor.h"
@@ -63,6 +65,8 @@ class Engine : public ExecutorEvents {
   EngineCondition condition() const;
   size_t num_live() const;
   std::string numerics_id() const;  // empty until the group has been ready once
+  // The newest losses of the group, oldest first.
+  std::vector<LossRecord> losses() const { return losses_.Read(); }
   const EngineOptions& options() const { return options_; }
 
   void OnReady(uint64_t epoch, const GroupFacts& facts) override;
@@ -99,6 +103,7 @@ class Engine : public ExecutorEvents {
   bool cut_ ABSL_GUARDED_BY(mutex_) = false;
   bool stop_ ABSL_GUARDED_BY(mutex_) = false;
 
+  LossLog losses_;
   EngineCore core_;  // of the thread
   std::thread thread_;
 };

@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <utility>
 
+#include <spdlog/spdlog.h>
+
 #include "absl/strings/str_cat.h"
+#include "proto/rpc/error_site.h"
 #include "proto/rpc/status.h"
 
 namespace tessera::server {
@@ -73,7 +76,7 @@ void EngineCore::Admit(uint64_t key, Live& live) {
                         absl::StrCat("the request may need ", info.max_length,
                                      " tokens of KV cache, which the group no longer has")));
   }
-  scheduler_->SetPaused(key, live.paused_since.has_value());
+  scheduler_->SetPaused(key, live.paused_since || suspects_.Held(key));
 }
 
 SequenceInfo EngineCore::InfoOf(const Live& live) const {
@@ -112,10 +115,22 @@ void EngineCore::Drained(uint64_t key) {
   if (live == nullptr) return;
   live->paused_since.reset();
   SetWake(key, *live);
-  if (ready()) scheduler_->SetPaused(key, false);
+  UpdatePaused();
 }
 
-void EngineCore::OnReady(uint64_t epoch, const GroupFacts& facts) {
+void EngineCore::UpdatePaused() {
+  if (!ready()) return;
+  for (const auto& [key, live] : live_) {
+    scheduler_->SetPaused(key, live->paused_since || suspects_.Held(key));
+  }
+}
+
+void EngineCore::OnReady(uint64_t epoch, const GroupFacts& facts, absl::Time now) {
+  if (std::optional<LossRecord> loss = environment_.losses->Back(now)) {
+    spdlog::info("the group is back after {}: {} requests go on, {} tokens are computed again",
+                 absl::FormatDuration(*loss->pause), loss->requests_replayed,
+                 loss->tokens_replayed);
+  }
   epoch_ = epoch;
   facts_ = facts;
   scheduler_ = std::make_unique<Scheduler>(
@@ -131,11 +146,40 @@ void EngineCore::OnReady(uint64_t epoch, const GroupFacts& facts) {
   for (uint64_t key : Keys()) Admit(key, *live_.at(key));
 }
 
-void EngineCore::OnLost(uint64_t epoch) {
+void EngineCore::OnLost(uint64_t epoch, const absl::Status& why, absl::Time now) {
   if (!ready() || epoch != epoch_) return;
+  RecordLoss(epoch, why, now);
+  std::set<uint64_t> in_steps;
+  for (const auto& flight : scheduler_->flights()) {
+    for (const Scheduler::Part& part : flight.parts) {
+      const Live* live = Find(part.sequence);
+      if (live != nullptr && live->admission == part.admission) in_steps.insert(part.sequence);
+    }
+  }
   earlier_preemptions_ += scheduler_->num_preemptions();
   // OnReady gives every log to a new one.
   scheduler_.reset();
+  if (std::optional<uint64_t> guilty = suspects_.Died({in_steps.begin(), in_steps.end()})) {
+    absl::Status status = absl::AbortedError(absl::StrCat(
+        "the request is given up: its group was lost every time that it was computed, at last ",
+        "because of this: ", std::string(why.message())));
+    rpc::SetErrorSite(status, rpc::GetErrorSite(why));
+    End(*guilty, status);
+  }
+}
+
+void EngineCore::RecordLoss(uint64_t epoch, const absl::Status& why, absl::Time now) {
+  LossRecord loss{.epoch = epoch,
+                  .rank = rpc::GetErrorSite(why).rank,
+                  .cause = std::string(why.message()),
+                  .at = now};
+  for (const auto& [key, live] : live_) {
+    if (!scheduler_->Resident(key)) continue;
+    ++loss.requests_replayed;
+    loss.tokens_replayed += live->sequence->log().size();
+  }
+  environment_.counters->tokens_replayed_total += loss.tokens_replayed;
+  environment_.losses->Lost(std::move(loss));
 }
 
 void EngineCore::OnFailed(const absl::Status& why) {
@@ -181,6 +225,7 @@ void EngineCore::Apply(uint64_t step, SequenceResult& result) {
   live.drawn_step = step;
   DeltaEvent delta = live.sequence->Append(std::move(result.tokens));
   environment_.counters->completion_tokens_total += delta.tokens.size();
+  if (suspects_.Gained(key)) UpdatePaused();
   live.stream->Push(std::move(delta));
   if (!live.sequence->finished()) {
     if (result.finish != Finish::kRunning) {
@@ -215,6 +260,7 @@ void EngineCore::End(uint64_t key, const absl::Status& status, bool discard) {
   deadlines_.erase({live.wake, key});
   LeaveQueue(live);
   if (scheduler_) scheduler_->Remove(key);
+  if (suspects_.Ended(key)) UpdatePaused();
   if (absl::IsCancelled(status) || absl::IsDeadlineExceeded(status)) {
     ++environment_.counters->requests_cancelled;
   } else if (!status.ok()) {

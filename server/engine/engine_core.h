@@ -14,9 +14,11 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/time/time.h"
 #include "server/engine/engine_options.h"
+#include "server/engine/loss_log.h"
 #include "server/engine/request.h"
 #include "server/engine/response_stream.h"
 #include "server/engine/sequence.h"
+#include "server/engine/suspects.h"
 #include "server/executor/executor.h"
 #include "server/metrics/counters.h"
 #include "server/scheduler/scheduler.h"
@@ -32,6 +34,7 @@ class EngineCore {
     const Tokenizer* tokenizer = nullptr;
     Executor* executor = nullptr;
     Counters* counters = nullptr;
+    LossLog* losses = nullptr;
     // A request is over: called before its last event, so that its id may be used again then.
     std::function<void(const Request&)> on_end;
     // The buffer of request `key` is down to a half; called from its reader's thread.
@@ -48,9 +51,9 @@ class EngineCore {
   void Drained(uint64_t key);
 
   // What the executor tells (server/executor/executor.h).
-  void OnReady(uint64_t epoch, const GroupFacts& facts);
+  void OnReady(uint64_t epoch, const GroupFacts& facts, absl::Time now);
   void OnStep(uint64_t epoch, StepResult result);
-  void OnLost(uint64_t epoch);
+  void OnLost(uint64_t epoch, const absl::Status& why, absl::Time now);
   void OnFailed(const absl::Status& why);
 
   // Ends what is overdue, and submits steps as long as more may be under way.
@@ -95,6 +98,9 @@ class EngineCore {
   void SetWake(uint64_t key, Live& live);
   // False where there is nothing to compute now.
   bool NextStep();
+  // Tells the scheduler who may run: nobody whose reader is slow, or who is held back.
+  void UpdatePaused();
+  void RecordLoss(uint64_t epoch, const absl::Status& why, absl::Time now);
   void LeaveQueue(Live& live);
   void PublishFigures();
 
@@ -108,6 +114,7 @@ class EngineCore {
   GroupFacts facts_;
   std::unique_ptr<Scheduler> scheduler_;  // while there is a group
   uint64_t earlier_preemptions_ = 0;      // of former epochs
+  Suspects suspects_;
   std::optional<absl::Status> failed_;
 };
 

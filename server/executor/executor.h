@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/time/time.h"
 #include "server/scheduler/step.h"
 
 namespace tessera::server {
@@ -49,6 +50,7 @@ struct GroupStatus {
   std::vector<RankStatus> ranks;
   uint32_t restarts = 0;
   std::string last_loss;
+  absl::Duration restart_delay = absl::ZeroDuration();  // while a group that keeps dying waits
 };
 
 // What the executor tells. Called from a thread of the executor, never while it holds a lock; must

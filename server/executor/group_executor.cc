@@ -116,9 +116,9 @@ void GroupExecutor::Supervise(ExecutorEvents* events) {
     if (absl::IsCancelled(ended.why)) break;
     spdlog::warn("group lost in epoch {}: {}", epoch, std::string(ended.why.message()));
     if (GiveUp(ended.why, events)) return;
-    absl::Duration delay = backoff_.Next(ended.served);
+    absl::Duration delay = backoff_.Next(ended.bring_up, ended.served);
     if (delay > absl::ZeroDuration()) {
-      spdlog::info("group starts again in {}", absl::FormatDuration(delay));
+      spdlog::info("the group keeps dying; it starts again in {}", absl::FormatDuration(delay));
     }
     if (!WaitBeforeRestart(delay)) break;
   }
@@ -132,9 +132,11 @@ GroupExecutor::Ended GroupExecutor::LiveOnce(uint64_t epoch, ExecutorEvents* eve
   {
     GroupLife life({.options = &options_, .weights = &weights_, .board = &board_}, epoch);
     SetLife(&life, 0);
+    const absl::Time begin = absl::Now();
     ended.why = FreshWeightMemory();
     if (ended.why.ok()) ended.why = life.BringUp(plan_);
     const bool was_ready = ended.why.ok();
+    ended.bring_up = absl::Now() - begin;
     if (was_ready) {
       worked_ = true;
       board_.Update([](GroupStatus& status) { status.state = GroupState::kReady; });
@@ -178,11 +180,17 @@ bool GroupExecutor::GiveUp(const absl::Status& why, ExecutorEvents* events) {
 
 bool GroupExecutor::WaitBeforeRestart(absl::Duration delay) {
   auto deadline = std::chrono::steady_clock::now() + absl::ToChronoNanoseconds(delay);
-  MutexLock lock(mutex_);
-  while (!stop_ && std::chrono::steady_clock::now() < deadline) {
-    changed_.WaitUntil(mutex_, deadline);
+  board_.Update([delay](GroupStatus& status) { status.restart_delay = delay; });
+  bool stopped;
+  {
+    MutexLock lock(mutex_);
+    while (!stop_ && std::chrono::steady_clock::now() < deadline) {
+      changed_.WaitUntil(mutex_, deadline);
+    }
+    stopped = stop_;
   }
-  return !stop_;
+  board_.Update([](GroupStatus& status) { status.restart_delay = absl::ZeroDuration(); });
+  return !stopped;
 }
 
 void GroupExecutor::SetLife(GroupLife* life, uint64_t ready_epoch) {

@@ -43,6 +43,7 @@ class GroupExecutor final : public Executor {
   void Supervise(ExecutorEvents* events);
   struct Ended {
     absl::Status why;
+    absl::Duration bring_up = absl::ZeroDuration();
     absl::Duration served = absl::ZeroDuration();  // ready for so long
   };
   Ended LiveOnce(uint64_t epoch, ExecutorEvents* events);

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "proto/rpc/error_site.h"
 #include "proto/rpc/session_auth.h"
 #include "proto/rpc/version.h"
 #include "server/executor/step_codec.h"
@@ -23,6 +24,8 @@ constexpr absl::Duration kLeaveTime = absl::Seconds(2);
 // The watch finds a hanging rank first; this is for a rank that waits for a peer that is gone
 // without a trace.
 constexpr int kCollectiveTimeouts = 6;
+// Steps from one that compares the ranks' residual streams to the next; the warm-up is one.
+constexpr uint64_t kResidualHashInterval = 64;
 constexpr uint64_t kWarmUpSequence = std::numeric_limits<uint64_t>::max();
 constexpr uint64_t kWarmUpStep = std::numeric_limits<uint64_t>::max() - 1;
 
@@ -54,7 +57,7 @@ GroupLife::GroupLife(const Environment& environment, uint64_t epoch)
       epoch_(epoch),
       board_(environment.board),
       num_ranks_(options_.layout.tp * options_.layout.pp),
-      merger_(num_ranks_) {}
+      merger_(num_ranks_, options_.layout.tp) {}
 
 GroupLife::~GroupLife() {
   for (auto& link : links_) link->Cancel();
@@ -236,7 +239,7 @@ void GroupLife::Leave() {
 void GroupLife::Submit(const Step& step) {
   Command command;
   ToProto(step, command.mutable_step());
-  ++submitted_;
+  command.mutable_step()->set_hash_residual(submitted_++ % kResidualHashInterval == 0);
   SendToAll(std::move(command));
 }
 
@@ -330,6 +333,18 @@ absl::Status GroupLife::CheckWatch() {
 }
 
 GroupLife::Failure GroupLife::MakeFailure(const GroupEvent& event) const {
+  Failure failure = Weigh(event);
+  rpc::ErrorSite site;
+  if (event.rank >= 0) site.rank = static_cast<uint32_t>(event.rank);
+  if (event.kind == GroupEvent::Kind::kReply) {
+    site.file = event.reply.error().file();
+    site.line = event.reply.error().line();
+  }
+  rpc::SetErrorSite(failure.status, site);
+  return failure;
+}
+
+GroupLife::Failure GroupLife::Weigh(const GroupEvent& event) const {
   std::string where = event.rank < 0 ? "mpirun" : absl::StrCat("rank ", event.rank);
   if (event.kind == GroupEvent::Kind::kProcessLost) {
     return {.weight = 3, .status = Prefix(where, event.status)};

@@ -82,6 +82,7 @@ class GroupLife {
   absl::Status CheckWatch();
 
   Failure MakeFailure(const GroupEvent& event) const;
+  Failure Weigh(const GroupEvent& event) const;
   // One cause has many effects: looks through those that come within a moment for the cause.
   absl::Status FindCause(Failure failure);
   void Send(int rank, Command command);

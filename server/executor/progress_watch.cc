@@ -3,8 +3,18 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "proto/rpc/error_site.h"
 
 namespace tessera::server {
+namespace {
+
+absl::Status OfRank(size_t rank, const std::string& message) {
+  absl::Status status = absl::UnavailableError(message);
+  rpc::SetErrorSite(status, {.rank = static_cast<uint32_t>(rank)});
+  return status;
+}
+
+}  // namespace
 
 ProgressWatch::ProgressWatch(int num_ranks, Limits limits, absl::Time now)
     : limits_(limits),
@@ -28,18 +38,19 @@ absl::Status ProgressWatch::Check(absl::Time now, bool idle) {
   }
   for (size_t rank = 0; rank < ranks_.size(); ++rank) {
     if (now - ranks_[rank].last_heard <= limits_.silence) continue;
-    return absl::UnavailableError(absl::StrCat("rank ", rank, " has sent nothing for ",
-                                               absl::FormatDuration(limits_.silence),
-                                               "; it, its host or the network hangs"));
+    return OfRank(rank, absl::StrCat("rank ", rank, " has sent nothing for ",
+                                     absl::FormatDuration(limits_.silence),
+                                     "; it, its host or the network hangs"));
   }
   if (now - last_moved_ <= limits_.stall) return absl::OkStatus();
   auto least = std::min_element(ranks_.begin(), ranks_.end(), [](const auto& a, const auto& b) {
     return a.progress < b.progress;
   });
-  return absl::UnavailableError(
-      absl::StrCat("the group has done nothing for ", absl::FormatDuration(limits_.stall),
-                   "; rank ", least - ranks_.begin(),
-                   " has done the least. If the machine is merely slow, raise --step-timeout"));
+  const size_t rank = least - ranks_.begin();
+  return OfRank(rank, absl::StrCat("the group has done nothing for ",
+                                   absl::FormatDuration(limits_.stall), "; rank ", rank,
+                                   " has done the least. If the machine is merely slow, raise "
+                                   "--step-timeout"));
 }
 
 }  // namespace tessera::server

@@ -11,17 +11,19 @@ namespace tessera::server {
 // Thread-compatible.
 class RestartBackoff {
  public:
-  // `served`: how long the group that was lost had been ready; zero where it never was. After a
-  // good while the first restart comes at once, then after 0.5 s, 1 s, 2 s ... up to 30 s.
-  absl::Duration Next(absl::Duration served) {
-    if (served >= kGoodWhile) delay_ = absl::ZeroDuration();
+  // `bring_up`: how long the group that was lost took to get ready, or to fail to; `served`: how
+  // long it was ready after that. One that worked for at least as long as it took to make, or for a
+  // second, is made again at once; others after 0 s, 0.1 s, 0.2 s, 0.4 s ... up to 30 s.
+  absl::Duration Next(absl::Duration bring_up, absl::Duration served) {
+    if (served >= std::min(std::max(bring_up, absl::Milliseconds(50)), absl::Seconds(1))) {
+      delay_ = absl::ZeroDuration();
+    }
     absl::Duration result = delay_;
-    delay_ = std::clamp(delay_ * 2, absl::Milliseconds(500), absl::Seconds(30));
+    delay_ = std::clamp(delay_ * 2, absl::Milliseconds(100), absl::Seconds(30));
     return result;
   }
 
  private:
-  static constexpr absl::Duration kGoodWhile = absl::Seconds(30);
   absl::Duration delay_ = absl::ZeroDuration();
 };
 

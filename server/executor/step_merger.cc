@@ -4,9 +4,19 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "proto/rpc/error_site.h"
 #include "server/executor/step_codec.h"
 
 namespace tessera::server {
+
+absl::Status StepMerger::Diverges(const RankHash& rank, const RankHash& first, const char* what,
+                                  uint64_t step) {
+  absl::Status status = absl::InternalError(absl::StrFormat(
+      "rank %d diverges: the %s of step %d hashes to %016x there and to %016x on rank %d",
+      rank.rank, what, step, rank.hash, first.hash, first.rank));
+  rpc::SetErrorSite(status, {.rank = static_cast<uint32_t>(rank.rank)});
+  return status;
+}
 
 absl::StatusOr<std::optional<StepResult>> StepMerger::Add(int rank,
                                                           const internal::v1::StepResult& answer) {
@@ -22,9 +32,16 @@ absl::StatusOr<std::optional<StepResult>> StepMerger::Add(int rank,
                                             pending.step));
   }
   if (answer.ids_hash() != pending.ids_hash) {
-    return absl::InternalError(absl::StrFormat(
-        "rank %d diverges: the tokens of step %d hash to %016x there and to %016x on rank %d", rank,
-        answer.step(), answer.ids_hash(), pending.ids_hash, pending.first_rank));
+    return Diverges({rank, answer.ids_hash()}, {pending.first_rank, pending.ids_hash}, "tokens",
+                    answer.step());
+  }
+  if (answer.residual_hash() != 0) {
+    auto [stage, added] =
+        pending.residuals.try_emplace(rank / tp_, RankHash{rank, answer.residual_hash()});
+    if (stage->second.hash != answer.residual_hash()) {
+      return Diverges({rank, answer.residual_hash()}, stage->second, "residual stream",
+                      answer.step());
+    }
   }
   if (answer.results_size() > 0) pending.result = FromProto(answer);
   if (++pending.answers < static_cast<int>(answered_.size())) return std::nullopt;

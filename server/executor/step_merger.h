@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <optional>
 #include <vector>
 
@@ -16,23 +17,33 @@ namespace tessera::server {
 // Every rank answers every step, in their order. Thread-compatible.
 class StepMerger {
  public:
-  explicit StepMerger(int num_ranks) : answered_(num_ranks, 0) {}
+  // The ranks of a stage follow one another, `tp` of them.
+  explicit StepMerger(int num_ranks, int tp = 1) : tp_(tp), answered_(num_ranks, 0) {}
 
   // The result of a step, once its last rank has answered. INTERNAL, naming the rank, where it
-  // answers another step than the first rank did, or has drawn other tokens.
+  // answers another step than the first rank did, has drawn other tokens, or has computed another
+  // residual than its stage.
   absl::StatusOr<std::optional<StepResult>> Add(int rank, const internal::v1::StepResult& answer);
   // Steps merged so far.
   uint64_t merged() const { return merged_; }
 
  private:
+  struct RankHash {
+    int rank = 0;
+    uint64_t hash = 0;
+  };
   struct Pending {
     uint64_t step = 0;
     uint64_t ids_hash = 0;
     int first_rank = 0;
     int answers = 0;
-    StepResult result;  // of the rank that samples: the only one with results
+    std::map<int, RankHash> residuals;  // by stage
+    StepResult result;                  // of the rank that samples: the only one with results
   };
+  static absl::Status Diverges(const RankHash& rank, const RankHash& first, const char* what,
+                               uint64_t step);
 
+  const int tp_;
   std::vector<uint64_t> answered_;  // steps, by rank
   uint64_t merged_ = 0;
   std::deque<Pending> pending_;  // the first is the step number `merged_`

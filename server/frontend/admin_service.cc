@@ -82,6 +82,10 @@ std::string Message(const EngineCondition& condition, const GroupStatus& group) 
     case EngineState::kReady:
       return "ready";
     case EngineState::kRecovering:
+      if (group.restart_delay > absl::ZeroDuration()) {
+        return absl::StrCat("the group keeps dying and is started again only after a pause of ",
+                            absl::FormatDuration(group.restart_delay), ": ", condition.why);
+      }
       return absl::StrCat("the group is being started again: ", condition.why);
     case EngineState::kDraining:
       return "draining: running requests end, new ones are refused";
@@ -104,7 +108,9 @@ v1::ServerStatus AdminService::Status() const {
   status.set_model(environment_.model);
   status.set_numerics_id(environment_.engine->numerics_id());
   status.set_uptime_seconds(absl::ToDoubleSeconds(absl::Now() - start_));
-  *status.add_groups() = ToProto(group);
+  v1::GroupStatus* shown = status.add_groups();
+  *shown = ToProto(group);
+  for (const LossRecord& loss : environment_.engine->losses()) *shown->add_losses() = ToProto(loss);
   *status.mutable_engine() = ToProto(*environment_.counters);
   status.set_message(Message(condition, group));
   return status;

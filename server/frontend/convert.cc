@@ -110,6 +110,7 @@ v1::EngineFigures ToProto(const Counters& counters) {
   out.set_kv_blocks_total(counters.kv_blocks_total);
   out.set_kv_blocks_free(counters.kv_blocks_free);
   out.set_preemptions_total(counters.preemptions_total);
+  out.set_tokens_replayed_total(counters.tokens_replayed_total);
   return out;
 }
 
@@ -146,6 +147,18 @@ v1::ServerStatus::State ToProto(const EngineCondition& condition, const GroupSta
       return v1::ServerStatus::FAILED;
   }
   return v1::ServerStatus::STATE_UNSPECIFIED;
+}
+
+v1::Loss ToProto(const LossRecord& loss) {
+  v1::Loss out;
+  out.set_epoch(loss.epoch);
+  if (loss.rank) out.set_rank(*loss.rank);
+  out.set_cause(loss.cause);
+  out.set_unix_ms(absl::ToUnixMillis(loss.at));
+  if (loss.pause) out.set_pause_seconds(absl::ToDoubleSeconds(*loss.pause));
+  out.set_requests_replayed(loss.requests_replayed);
+  out.set_tokens_replayed(loss.tokens_replayed);
+  return out;
 }
 
 v1::GroupStatus ToProto(const GroupStatus& status) {

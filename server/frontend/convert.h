@@ -35,6 +35,7 @@ std::vector<v1::GenerateResponse> ToResponses(const ResponseEvent& event,
 
 v1::EngineFigures ToProto(const Counters& counters);
 v1::GroupStatus ToProto(const GroupStatus& status);
+v1::Loss ToProto(const LossRecord& loss);
 v1::ServerStatus::State ToProto(const EngineCondition& condition, const GroupStatus& group);
 
 }  // namespace tessera::server

@@ -24,6 +24,7 @@ struct Counters {
   Count completion_tokens_total{0};
   Count steps_total{0};
   Count preemptions_total{0};
+  Count tokens_replayed_total{0};  // of running requests whose group was lost
 };
 
 }  // namespace tessera::server

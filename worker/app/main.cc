@@ -86,6 +86,16 @@ void AddFlags(CLI::App& app, Flags& flags) {
   app.add_option("--parent-fd", flags.parent_fd)->group(internal);
   app.add_option("--secret-fd", flags.secret_fd)->group(internal);
   app.add_option("--comm-fd", flags.rank.comm_fd)->group(internal);
+  // The environment, since a test starts the server and not the workers.
+  app.add_option("--test-exit-on-token", flags.rank.test_exit_on_token)
+      ->envname("TESSERA_TEST_EXIT_ON_TOKEN")
+      ->group(internal);
+  app.add_option("--test-reorder-from", flags.rank.test_reorder_from)
+      ->envname("TESSERA_TEST_REORDER_FROM")
+      ->group(internal);
+  app.add_option("--trace-dir", flags.rank.trace_dir)
+      ->envname("TESSERA_TRACE_DIR")
+      ->group(internal);
   app.add_option("--image-fd", flags.image_fd)->group(internal);
 }
 

@@ -8,6 +8,8 @@
 #include <fstream>
 #include <utility>
 
+#include <spdlog/spdlog.h>
+
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "shard_loader/io/host_memory.h"
@@ -54,6 +56,20 @@ absl::StatusOr<DType> ParseDType(const std::string& name) {
     if (name == shard_loader::DTypeName(dtype)) return dtype;
   }
   return absl::UnimplementedError(absl::StrCat("dtype ", name, " is not known to this worker"));
+}
+
+bool Holds(const v1::Step& step, const v1::StepResult& result, uint32_t token) {
+  for (const v1::SequenceStart& start : step.starts()) {
+    for (uint32_t id : start.token_ids()) {
+      if (id == token) return true;
+    }
+  }
+  for (const v1::SequenceResult& each : result.results()) {
+    for (const v1::Token& drawn : each.tokens()) {
+      if (drawn.id() == token) return true;
+    }
+  }
+  return false;
 }
 
 class RunnerRank final : public Rank {
@@ -107,6 +123,10 @@ absl::StatusOr<RunnerOptions> RunnerRank::MakeOptions(const v1::Load& load) cons
   options.max_logprobs = load.max_logprobs();
   options.threads = load.threads() > 0 ? static_cast<int>(load.threads()) : options_.threads;
   options.images = options_.images;
+  options.test_reorder_from = options_.test_reorder_from;
+  if (!options_.trace_dir.empty()) {
+    options.trace_file = absl::StrCat(options_.trace_dir, "/rank-", load.rank());
+  }
   return options;
 }
 
@@ -162,7 +182,12 @@ absl::Status RunnerRank::Connect(const v1::Connect& connect, KeyValueStore* stor
 absl::StatusOr<v1::StepResult> RunnerRank::Run(const v1::Step& step) {
   ASSIGN_OR_RETURN(Runner * runner, Ready());
   ASSIGN_OR_RETURN(StepOutput output, runner->Run(FromProto(step)));
-  return ToProto(output);
+  v1::StepResult result = ToProto(output);
+  if (options_.test_exit_on_token && Holds(step, result, *options_.test_exit_on_token)) {
+    spdlog::error("test: a step holds token {}", *options_.test_exit_on_token);
+    _exit(86);
+  }
+  return result;
 }
 
 uint64_t RunnerRank::Progress() const {

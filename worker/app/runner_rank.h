@@ -2,7 +2,9 @@
 #ifndef TESSERA_WORKER_APP_RUNNER_RANK_H_
 #define TESSERA_WORKER_APP_RUNNER_RANK_H_
 
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "worker/app/rank.h"
@@ -18,6 +20,11 @@ struct RunnerRankOptions {
   int threads = 0;          // where Load leaves it to the worker; 0: one per CPU
   std::string kernels;      // only this set is offered; "auto": all that the machine runs
   std::string backend_dir;  // of plugins; empty: beside the program
+  // For tests: a step that starts a sequence with this token, or draws it, ends the process.
+  std::optional<uint32_t> test_exit_on_token;
+  // For tests: the order of a sum is changed from this position on.
+  std::optional<uint32_t> test_reorder_from;
+  std::string trace_dir;  // gets a file of the residual's hashes per rank; empty: none
 };
 
 std::unique_ptr<Rank> MakeRunnerRank(const RunnerRankOptions& options);

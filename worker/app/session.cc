@@ -10,6 +10,7 @@
 #include "proto/rpc/session_auth.h"
 #include "shard_loader/status_macros.h"
 #include "worker/app/timer.h"
+#include "worker/runner/error_site.h"
 
 namespace tessera::worker {
 namespace {
@@ -124,6 +125,9 @@ void WorkerSession::Work() {
     Reply reply;
     reply.mutable_error()->set_code(static_cast<uint32_t>(status.code()));
     reply.mutable_error()->set_message(std::string(status.message()));
+    const ErrorSite site = SiteOf(status);
+    reply.mutable_error()->set_file(site.file);
+    reply.mutable_error()->set_line(site.line);
     Write(reply);
   }
 }

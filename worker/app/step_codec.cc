@@ -88,6 +88,7 @@ StepInput FromProto(const v1::Step& step) {
   }
   input.ends.assign(step.ends().begin(), step.ends().end());
   for (const v1::BlockCopy& copy : step.copies()) input.copies.push_back({copy.from(), copy.to()});
+  input.hash_residual = step.hash_residual();
   return input;
 }
 
@@ -95,6 +96,7 @@ v1::StepResult ToProto(const StepOutput& output) {
   v1::StepResult result;
   result.set_step(output.step);
   result.set_ids_hash(output.ids_hash);
+  result.set_residual_hash(output.residual_hash);
   for (const SequenceResult& from : output.results) {
     v1::SequenceResult* to = result.add_results();
     to->set_sequence(from.sequence);

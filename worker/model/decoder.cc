@@ -6,6 +6,7 @@
 
 #include "shard_loader/status_macros.h"
 #include "worker/comm/lane_sum.h"
+#include "worker/model/residual_trace.h"
 
 namespace tessera::worker {
 namespace {
@@ -63,6 +64,7 @@ absl::Status Decoder::Forward(const Batch& batch, const ForwardState& state) con
   const absl::Span<std::byte> hidden = BytesOf(residual, num_rows * spec_.hidden_size);
   if (plan_.has_embedding) {
     RETURN_IF_ERROR(Embed(batch, state));
+    if (state.trace != nullptr) state.trace->Layer(-1, batch.rows, residual, spec_.hidden_size);
   } else {
     RETURN_IF_ERROR(state.comms->group->Recv(NeighbourStage(plan_, -1), batch.step, hidden));
   }
@@ -73,6 +75,8 @@ absl::Status Decoder::Forward(const Batch& batch, const ForwardState& state) con
     RETURN_IF_ERROR(Attention(layer, batch, state));
     RETURN_IF_ERROR(Mlp(layer, num_rows, state));
     state.layers_done->fetch_add(1, std::memory_order_relaxed);
+    if (state.trace == nullptr) continue;
+    state.trace->Layer(plan_.layers.begin + layer, batch.rows, residual, spec_.hidden_size);
   }
   if (plan_.has_head) return absl::OkStatus();
   return state.comms->group->Send(NeighbourStage(plan_, 1), batch.step, hidden);

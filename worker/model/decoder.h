@@ -27,6 +27,8 @@ struct Batch {
   RowTable rows;
 };
 
+class ResidualTrace;
+
 // What a forward pass changes. All borrowed; all of one rank.
 struct ForwardState {
   Backend* backend = nullptr;
@@ -34,6 +36,7 @@ struct ForwardState {
   Workspace* workspace = nullptr;
   const GroupComms* comms = nullptr;
   std::atomic<uint64_t>* layers_done = nullptr;  // goes up by one with every layer
+  ResidualTrace* trace = nullptr;                // or null
 };
 
 // Immutable; Forward may run on several threads with a state for each.

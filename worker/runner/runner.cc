@@ -13,10 +13,14 @@
 #include "shard_loader/status_macros.h"
 #include "worker/backend/backend.h"
 #include "worker/backend/kernel_sets.h"
+#include "worker/backend/reordered_backend.h"
 #include "worker/model/decoder.h"
 #include "worker/model/load_weights.h"
+#include "worker/model/residual_trace.h"
+#include "worker/runner/error_site.h"
 #include "worker/runner/sequences.h"
 #include "worker/sampling/sampler.h"
+#include "worker/tensor/hash.h"
 #include "worker/tensor/thread_pool.h"
 
 namespace tessera::worker {
@@ -70,6 +74,14 @@ struct StepRows {
   std::vector<size_t> logit_work;
 };
 
+std::vector<uint64_t> SequencesByRow(const std::vector<SequenceWork>& work) {
+  std::vector<uint64_t> sequences;
+  for (const SequenceWork& each : work) {
+    sequences.insert(sequences.end(), each.end - each.begin, each.sequence->start.sequence);
+  }
+  return sequences;
+}
+
 StepRows LayOut(const std::vector<SequenceWork>& work) {
   StepRows rows;
   for (size_t w = 0; w < work.size(); ++w) {
@@ -115,6 +127,7 @@ class Runner::Impl {
   std::string kernels_;
   int threads_ = 1;
   RunnerMemory memory_;
+  std::unique_ptr<ResidualTrace> trace_;  // or null
   std::atomic<uint64_t> layers_done_{0};
 
  private:
@@ -196,7 +209,9 @@ absl::StatusOr<StepOutput> Runner::Impl::Run(const StepInput& step) {
 }
 
 absl::StatusOr<StepOutput> Runner::Impl::RunStep(const StepInput& step) {
-  ASSIGN_OR_RETURN(std::vector<SequenceWork> work, sequences_.Begin(step));
+  absl::StatusOr<std::vector<SequenceWork>> begun = sequences_.Begin(step);
+  if (!begun.ok()) return At(begun.status());
+  std::vector<SequenceWork> work = *std::move(begun);
   for (const BlockCopy& copy : step.copies) cache_.CopyBlock(copy.from, copy.to);
   StepOutput output;
   output.step = step.step;
@@ -210,10 +225,17 @@ absl::StatusOr<StepOutput> Runner::Impl::RunStep(const StepInput& step) {
     batch.ids = rows.ids.data();
     batch.rows = {static_cast<int64_t>(rows.ids.size()), rows.positions.data(),
                   rows.block_tables.data()};
-    const ForwardState state = {backend_.get(), &cache_, &workspace_, &comms_, &layers_done_};
-    broken_ = decoder_->Forward(batch, state);
-    if (broken_.ok()) broken_ = Sample(work, rows, state, &results, &records);
-    if (broken_.ok()) broken_ = ShareRecords(step.step, work, &records);
+    const ForwardState state = {backend_.get(), &cache_,       &workspace_,
+                                &comms_,        &layers_done_, trace_.get()};
+    if (trace_ != nullptr) trace_->Begin(SequencesByRow(work));
+    broken_ = At(decoder_->Forward(batch, state));
+    if (trace_ != nullptr) trace_->Flush();
+    if (broken_.ok() && step.hash_residual) {
+      output.residual_hash = HashFloats(workspace_.At(workspace_.layout().residual),
+                                        rows.ids.size() * options_.spec.hidden_size);
+    }
+    if (broken_.ok()) broken_ = At(Sample(work, rows, state, &results, &records));
+    if (broken_.ok()) broken_ = At(ShareRecords(step.step, work, &records));
     RETURN_IF_ERROR(broken_);
   }
   for (size_t w = 0; w < work.size(); ++w) {
@@ -322,6 +344,9 @@ absl::StatusOr<std::unique_ptr<Runner>> Runner::Create(const RunnerOptions& opti
   ASSIGN_OR_RETURN(const std::string kernels, ResolveKernelSet(options.kernels));
   const int threads = options.threads > 0 ? options.threads : AvailableCpus();
   ASSIGN_OR_RETURN(std::unique_ptr<Backend> backend, MakeBackend(kernels, threads));
+  if (options.test_reorder_from) {
+    backend = std::make_unique<ReorderedBackend>(std::move(backend), *options.test_reorder_from);
+  }
   ASSIGN_OR_RETURN(KvCache cache, KvCache::Create(options.spec, options.plan, options.kv_dtype,
                                                   options.num_kv_blocks));
   const shard_loader::WorkspaceLayout layout = shard_loader::MakeWorkspaceLayout(
@@ -339,6 +364,9 @@ absl::StatusOr<std::unique_ptr<Runner>> Runner::Create(const RunnerOptions& opti
                                      std::move(workspace), limits);
   impl->kernels_ = kernels;
   impl->threads_ = threads;
+  if (!options.trace_file.empty()) {
+    ASSIGN_OR_RETURN(impl->trace_, ResidualTrace::Open(options.trace_file));
+  }
   RETURN_IF_ERROR(impl->Load(checkpoint, progress));
   return std::unique_ptr<Runner>(new Runner(std::move(impl)));
 }

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -38,6 +39,10 @@ struct RunnerOptions {
   int threads = 0;                      // 0: the CPUs that this process may run on
   // Where the weights lie, borrowed for Create; null: in memory that is gone with the runner.
   WeightImages* images = nullptr;
+  std::string
+      trace_file;  // gets the residual's hashes (worker/model/residual_trace.h); empty: none
+  // For tests: the order of a sum is changed from this position on (reordered_backend.h).
+  std::optional<uint32_t> test_reorder_from;
 };
 
 // Bytes of this rank, as `shard_loader/plan/workspace.h` computes them before anything is read.

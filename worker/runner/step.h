@@ -50,6 +50,7 @@ struct StepInput {
   std::vector<SequenceStep> entries;
   std::vector<uint64_t> ends;     // forgotten before anything else of the step
   std::vector<BlockCopy> copies;  // in this order, before any entry is run
+  bool hash_residual = false;
 };
 
 struct TopToken {
@@ -80,6 +81,9 @@ struct StepOutput {
   uint64_t step = 0;
   std::vector<SequenceResult> results;  // of the rank that samples; empty elsewhere
   uint64_t ids_hash = 0;  // FNV-1a over (sequence, id) of the drawn tokens, equal on all ranks
+  // Of the residual behind this rank's layers, where the step asks for it and has rows; equal on
+  // all ranks of a stage.
+  uint64_t residual_hash = 0;
 };
 
 }  // namespace tessera::worker

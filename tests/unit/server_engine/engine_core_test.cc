@@ -2,6 +2,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "proto/rpc/error_site.h"
 #include "proto/rpc/status.h"
 #include "tests/support/fake_executor.h"
 #include "tests/support/fixtures.h"
@@ -36,6 +37,7 @@ class Harness : public ExecutorEvents {
         core(options, {.tokenizer = &DemoTokenizer(),
                        .executor = &executor,
                        .counters = &counters,
+                       .losses = &losses,
                        .on_end = [this](const Request& request) { ended.push_back(request.id); },
                        .on_drained = [this](uint64_t key) { core.Drained(key); }}) {
     executor.Start(this);
@@ -78,13 +80,16 @@ class Harness : public ExecutorEvents {
     return counters.kv_blocks_free;
   }
 
-  void OnReady(uint64_t epoch, const GroupFacts& facts) override { core.OnReady(epoch, facts); }
+  void OnReady(uint64_t epoch, const GroupFacts& facts) override {
+    core.OnReady(epoch, facts, now);
+  }
   void OnStep(uint64_t epoch, StepResult result) override { core.OnStep(epoch, std::move(result)); }
-  void OnLost(uint64_t epoch, const absl::Status&) override { core.OnLost(epoch); }
+  void OnLost(uint64_t epoch, const absl::Status& why) override { core.OnLost(epoch, why, now); }
   void OnFailed(const absl::Status& why) override { core.OnFailed(why); }
 
   FakeExecutor executor;
   Counters counters;
+  LossLog losses;
   std::vector<std::string> ended;
   absl::Time now = absl::UnixEpoch();
 
@@ -289,6 +294,72 @@ TEST_CASE("prompt logprobs are not sent again after a loss, and none is missing"
     CHECK(engine.Read(key).accepted->prompt_logprobs.size() == 19);
     CHECK(engine.Read(key).ids.size() == 4);
   }
+}
+
+TEST_CASE("the request that kills its group is given up alone, and all others end as they should") {
+  Harness engine;
+  engine.executor.BecomeReady();
+  std::vector<uint64_t> keys;
+  for (int i = 0; i < 32; ++i) keys.push_back(engine.Submit(Ask(3)));
+  const uint64_t poison = keys[19];
+  int deaths = 0;
+  for (int i = 0; i < 200 && engine.core.num_live() > 0; ++i) {
+    engine.core.Tick(engine.now);
+    const size_t waiting = engine.executor.num_waiting();
+    if (waiting == 0) continue;
+    const std::vector<server::Step> steps = engine.executor.steps();
+    const std::vector<SequenceStep>& entries = steps[steps.size() - waiting].entries;
+    bool dies = std::any_of(entries.begin(), entries.end(),
+                            [&](const auto& entry) { return entry.sequence == poison; });
+    if (!dies) {
+      engine.executor.RunStep();
+      continue;
+    }
+    ++deaths;
+    absl::Status why = absl::UnavailableError("rank 1: was killed by signal 11");
+    rpc::SetErrorSite(why, {.rank = 1, .file = "worker/x.cc", .line = 7});
+    engine.executor.Lose(why);
+    engine.executor.BecomeReady();
+  }
+  CHECK(deaths >= 3);
+  CHECK(deaths <= 8);
+  for (uint64_t key : keys) {
+    INFO(key);
+    Answer& answer = engine.Read(key);
+    REQUIRE(answer.status.has_value());
+    if (key == poison) {
+      INFO(*answer.status);
+      CHECK(absl::IsAborted(*answer.status));
+      CHECK(rpc::GetErrorSite(*answer.status).rank == 1);
+      CHECK(rpc::GetErrorSite(*answer.status).line == 7);
+    } else {
+      CHECK(answer.status->ok());
+      CHECK(answer.text == "abc");
+    }
+  }
+}
+
+TEST_CASE("a loss is recorded with its cause, rank, pause and what is replayed") {
+  Harness engine;
+  engine.executor.BecomeReady();
+  engine.Submit(Ask(5));
+  engine.Step();
+  engine.Step();
+  absl::Status why = absl::UnavailableError("rank 1: was killed by signal 9");
+  rpc::SetErrorSite(why, {.rank = 1});
+  engine.executor.Lose(why);
+  REQUIRE(engine.losses.Read().size() == 1);
+  CHECK_FALSE(engine.losses.Read()[0].pause.has_value());
+  engine.now += absl::Milliseconds(300);
+  engine.executor.BecomeReady();
+  LossRecord loss = engine.losses.Read()[0];
+  CHECK(loss.epoch == 1);
+  CHECK(loss.rank == 1);
+  CHECK(loss.cause == "rank 1: was killed by signal 9");
+  CHECK(loss.pause == absl::Milliseconds(300));
+  CHECK(loss.requests_replayed == 1);
+  CHECK(loss.tokens_replayed == 5);  // three of the prompt and two generated
+  CHECK(engine.counters.tokens_replayed_total == 5);
 }
 
 TEST_CASE("a request whose reader leaves, or whose time is over, ends while the group is away") {

@@ -5,20 +5,24 @@
 namespace tessera::server {
 namespace {
 
-TEST_CASE("the first restart comes at once, the next ever more slowly up to half a minute") {
+constexpr absl::Duration kBringUp = absl::Milliseconds(300);
+
+TEST_CASE("a group that keeps dying is started again ever more slowly, up to half a minute") {
   RestartBackoff backoff;
-  CHECK(backoff.Next(absl::Minutes(5)) == absl::ZeroDuration());
-  CHECK(backoff.Next(absl::Seconds(1)) == absl::Milliseconds(500));
-  CHECK(backoff.Next(absl::ZeroDuration()) == absl::Seconds(1));
-  CHECK(backoff.Next(absl::ZeroDuration()) == absl::Seconds(2));
-  for (int i = 0; i < 10; ++i) backoff.Next(absl::ZeroDuration());
-  CHECK(backoff.Next(absl::ZeroDuration()) == absl::Seconds(30));
+  CHECK(backoff.Next(kBringUp, absl::Minutes(5)) == absl::ZeroDuration());
+  CHECK(backoff.Next(kBringUp, absl::Milliseconds(20)) == absl::Milliseconds(100));
+  CHECK(backoff.Next(kBringUp, absl::ZeroDuration()) == absl::Milliseconds(200));
+  CHECK(backoff.Next(kBringUp, absl::ZeroDuration()) == absl::Milliseconds(400));
+  for (int i = 0; i < 10; ++i) backoff.Next(kBringUp, absl::ZeroDuration());
+  CHECK(backoff.Next(kBringUp, absl::ZeroDuration()) == absl::Seconds(30));
 }
 
-TEST_CASE("a group that has served for a good while starts at once again") {
+TEST_CASE("a group that has worked for as long as it took to make starts at once again") {
   RestartBackoff backoff;
-  for (int i = 0; i < 5; ++i) backoff.Next(absl::ZeroDuration());
-  CHECK(backoff.Next(absl::Seconds(31)) == absl::ZeroDuration());
+  for (int i = 0; i < 5; ++i) backoff.Next(kBringUp, absl::ZeroDuration());
+  CHECK(backoff.Next(kBringUp, kBringUp) == absl::ZeroDuration());
+  for (int i = 0; i < 5; ++i) backoff.Next(absl::Seconds(40), absl::ZeroDuration());
+  CHECK(backoff.Next(absl::Seconds(40), absl::Seconds(1)) == absl::ZeroDuration());
 }
 
 }  // namespace

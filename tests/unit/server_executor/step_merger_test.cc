@@ -2,6 +2,8 @@
 
 #include <catch2/catch.hpp>
 
+#include "proto/rpc/error_site.h"
+
 namespace tessera::server {
 namespace {
 
@@ -49,6 +51,23 @@ TEST_CASE("a rank that has drawn other tokens is named") {
   absl::Status status = merger.Add(2, Answer(1, 11)).status();
   CHECK(absl::IsInternal(status));
   CHECK(std::string(status.message()).find("rank 2 diverges") != std::string::npos);
+}
+
+TEST_CASE(
+    "a rank whose residual differs from that of its stage is named; stages differ by nature") {
+  StepMerger merger(4, /*tp=*/2);
+  auto answer = [](uint64_t residual) {
+    internal::v1::StepResult result = Answer(1, 10);
+    result.set_residual_hash(residual);
+    return result;
+  };
+  REQUIRE(merger.Add(0, answer(5)).ok());
+  REQUIRE(merger.Add(2, answer(6)).ok());
+  REQUIRE(merger.Add(1, answer(5)).ok());
+  absl::Status status = merger.Add(3, answer(7)).status();
+  CHECK(absl::IsInternal(status));
+  CHECK(std::string(status.message()).find("rank 3 diverges: the residual stream") == 0);
+  CHECK(rpc::GetErrorSite(status).rank == 3);
 }
 
 TEST_CASE("a rank that answers another step is named") {

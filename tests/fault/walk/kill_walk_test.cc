@@ -1,0 +1,18 @@
+// Workers die and stop at random under 32 streams, and nobody notices.
+#include <catch2/catch.hpp>
+
+#include "tests/fault/walk/kill_walk.h"
+
+namespace tessera::tests {
+namespace {
+
+TEST_CASE("a short walk of kills and stops over two tensor-parallel ranks changes no stream") {
+  WalkAndCheck({.layout = {"--tp", "2"}, .losses = 6, .seed = 1});
+}
+
+TEST_CASE("a short walk of kills and stops over two stages changes no stream") {
+  WalkAndCheck({.layout = {"--pp", "2"}, .losses = 6, .seed = 2});
+}
+
+}  // namespace
+}  // namespace tessera::tests
