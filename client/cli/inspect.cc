@@ -128,6 +128,8 @@ void AddPlan(CLI::App& app, Context& context) {
   command->add_option("--pp", request.layout.pp, "Pipeline stages")->capture_default_str();
   command->add_option("--lanes", request.layout.lanes, "Lanes, the unit of exactness")
       ->capture_default_str();
+  command->add_option("--ep", request.layout.ep, "Expert-parallel degree: 1, or --tp")
+      ->capture_default_str();
   command->add_flag("--memory", request.memory, "Exact bytes per rank, and whether they fit here");
   AddDtype(*command, "--dtype", "How the weights are held; auto: as stored", request.weight_dtype);
   AddDtype(*command, "--kv-dtype", "How the KV cache is held; auto: as the weights",

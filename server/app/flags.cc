@@ -76,6 +76,10 @@ void AddGroupFlags(CLI::App& app, ServerOptions& options, RawFlags& raw) {
                  "Lanes of every sum; part of the numerics id; at least --tp")
       ->check(CLI::IsMember({1, 2, 4, 8, 16, 32}))
       ->group(name);
+  app.add_option("--ep", group.layout.ep,
+                 "Expert-parallel degree: 1, or --tp, whose ranks then hold whole experts")
+      ->check(CLI::Range(1, 1024))
+      ->group(name);
   app.add_option("--comm", group.comm, "Collectives; auto: shm on one host, else gloo")
       ->check(CLI::IsMember({"auto", "shm", "gloo", "mpi"}))
       ->group(name);

@@ -134,7 +134,10 @@ absl::StatusOr<GroupPlan> DecideGroup(const GroupOptions& options,
   shard_loader::NumericsId numerics{.kernel_set = plan.kernel_numerics,
                                     .weight_dtype = plan.dtype,
                                     .kv_dtype = plan.kv_dtype,
-                                    .lanes = options.layout.lanes};
+                                    .lanes = options.layout.lanes,
+                                    .expert_order = shard_loader::ExpertOrderName(
+                                        rank_plans[0].expert_order)};
+  if (checkpoint.spec().DependsOnContext()) numerics.rope_context = memory.max_model_len;
   plan.facts = {.numerics_id = numerics.ToString(),
                 .weights_version = checkpoint.weights_version(),
                 .block_size = static_cast<uint32_t>(shard_loader::kKvBlockTokens),
@@ -171,6 +174,7 @@ absl::StatusOr<std::vector<v1::Load>> LoadCommands(
     load.set_tp(options.layout.tp);
     load.set_pp(options.layout.pp);
     load.set_lanes(options.layout.lanes);
+    load.set_ep(options.layout.ep);
     load.set_rank(static_cast<uint32_t>(rank));
     load.set_dtype(plan.dtype);
     load.set_kv_dtype(plan.kv_dtype);

@@ -10,7 +10,9 @@
 #include "absl/strings/str_join.h"
 #include "shard_loader/io/file.h"
 #include "shard_loader/load/formats.h"
+#include "shard_loader/load/stored_weight.h"
 #include "shard_loader/load/weight_files.h"
+#include "shard_loader/model/stored_rows.h"
 #include "shard_loader/model/strict_json.h"
 #include "shard_loader/model/tensors.h"
 #include "shard_loader/status_macros.h"
@@ -114,46 +116,116 @@ class CheckpointOpener {
     return absl::OkStatus();
   }
 
-  std::string NameIn(const WeightFiles& files, TensorId id) const {
-    return files.by_role ? TensorName(id) : checkpoint_->model_.ForeignName(id);
-  }
-
   absl::Status TakeTensors(const WeightFiles& files) {
     for (TensorId id : ModelTensors(checkpoint_->spec())) {
-      const std::string name = NameIn(files, id);
-      const std::vector<int64_t> shape = TensorShape(checkpoint_->spec(), id.role);
-      const auto found = files.tensors.find(name);
-      if (found == files.tensors.end()) {
-        return absl::FailedPreconditionError(absl::StrCat(
-            "shard_loader: ", checkpoint_->folder_.string(), ": config.json asks for ", "tensor '",
-            name, "' of shape ", ShapeText(shape), ", which no weight file holds"));
-      }
-      RETURN_IF_ERROR(Take(id, files, found->second, shape));
+      ASSIGN_OR_RETURN(const Stored stored, FindStored(id, files));
+      RETURN_IF_ERROR(Take(id, files, stored));
     }
     std::sort(checkpoint_->tensors_.begin(), checkpoint_->tensors_.end(),
               [](const auto& a, const auto& b) { return a.id < b.id; });
     return absl::OkStatus();
   }
 
-  absl::Status Take(TensorId id, const WeightFiles& files, const FoundTensor& found,
-                    const std::vector<int64_t>& shape) {
-    const int file = found.pieces.empty() ? 0 : found.pieces[0].file;
+  // The tensors that a weight is stored in: one, or one for each head.
+  struct Stored {
+    NamePattern pattern;
+    std::vector<const FoundTensor*> tensors;
+  };
+
+  const FoundTensor* FindTensor(const std::vector<std::string>& names, const WeightFiles& files) {
+    for (const std::string& name : names) {
+      const auto found = files.tensors.find(name);
+      if (found == files.tensors.end()) continue;
+      used_.insert(name);
+      return &found->second;
+    }
+    return nullptr;
+  }
+
+  absl::StatusOr<Stored> FindStored(TensorId id, const WeightFiles& files) {
+    const Model& model = checkpoint_->model_;
+    if (files.by_role) {
+      const FoundTensor* tensor = FindTensor({TensorName(id)}, files);
+      if (tensor != nullptr) return Stored{{id.role, "{e}"}, {tensor}};
+    }
+    for (const NamePattern* pattern : model.Patterns(id.role)) {
+      Stored stored{.pattern = *pattern};
+      const int64_t parts = NumParts(*pattern, id.role);
+      for (int64_t part = 0; part < parts; ++part) {
+        const FoundTensor* tensor = FindTensor(model.Names(*pattern, id, part), files);
+        if (tensor != nullptr) stored.tensors.push_back(tensor);
+      }
+      if (static_cast<int64_t>(stored.tensors.size()) == parts) return stored;
+    }
+    const std::vector<const NamePattern*> patterns = model.Patterns(id.role);
+    const std::string shape =
+        patterns.empty() ? "" : ShapeText(StoredShape(checkpoint_->spec(), *patterns[0]));
+    return absl::FailedPreconditionError(
+        absl::StrCat("shard_loader: ", checkpoint_->folder_.string(), ": config.json asks for ",
+                     "tensor '", files.by_role ? TensorName(id) : model.ForeignName(id),
+                     "' of shape ", shape, ", which no weight file holds"));
+  }
+
+  // Heads, where each has a tensor of its own.
+  int64_t NumParts(const NamePattern& pattern, TensorRole role) const {
+    const AttentionSpec& attention = checkpoint_->spec().attention;
+    if (std::string_view(pattern.name).find("{h}") == std::string_view::npos) return 1;
+    return role == TensorRole::kKeyNorm ? attention.num_kv_heads : attention.num_heads;
+  }
+
+  absl::StatusOr<std::vector<SourcePiece>> PiecesOf(TensorId id, const WeightFiles& files,
+                                                    const Stored& stored) {
+    const DecoderSpec& spec = checkpoint_->spec();
+    const std::vector<int64_t> shape = StoredShape(spec, stored.pattern);
+    const auto parts = static_cast<int64_t>(stored.tensors.size());
+    std::vector<SourcePiece> all;
+    for (const FoundTensor* tensor : stored.tensors) {
+      const int file = tensor->pieces.empty() ? 0 : tensor->pieces[0].file;
+      const std::string where =
+          absl::StrCat("shard_loader: ", files.files[file].name, ": tensor '", tensor->name, "'");
+      // A vector may be written in any shape.
+      const bool same = TensorShape(spec, id.role).size() == 1
+                            ? NumElements(tensor->shape) * parts == NumElements(shape)
+                            : tensor->shape == shape;
+      if (!same) {
+        return absl::FailedPreconditionError(
+            absl::StrCat(where, " has shape ", ShapeText(tensor->shape), ", config.json asks for ",
+                         ShapeText(shape)));
+      }
+      const int64_t before = RowsOfAll(all);
+      for (SourcePiece piece : tensor->pieces) {
+        if (stored.pattern.transposed && BlockOf(piece.type).elements > 1) {
+          return absl::UnimplementedError(absl::StrCat(where,
+                                                       " is transposed, and stored in blocks as ",
+                                                       std::string(StoredTypeName(piece.type))));
+        }
+        if (parts > 1) piece = MovedTo(piece, piece.rows.begin + before, 0);
+        all.push_back(piece);
+      }
+    }
+    return WeightPieces(spec, id, stored.pattern, all);
+  }
+
+  static int64_t RowsOfAll(const std::vector<SourcePiece>& pieces) {
+    return pieces.empty() ? 0 : pieces.back().rows.end;
+  }
+
+  absl::Status Take(TensorId id, const WeightFiles& files, const Stored& stored) {
+    const FoundTensor& found = *stored.tensors[0];
+    const std::vector<int64_t> shape = TensorShape(checkpoint_->spec(), id.role);
+    ASSIGN_OR_RETURN(std::vector<SourcePiece> pieces, PiecesOf(id, files, stored));
+    const int file = pieces.empty() ? 0 : pieces[0].file;
     const std::string where =
         absl::StrCat("shard_loader: ", files.files[file].name, ": tensor '", found.name, "'");
-    if (found.shape != shape) {
-      return absl::FailedPreconditionError(
-          absl::StrCat(where, " has shape ", ShapeText(found.shape), ", config.json asks for ",
-                       ShapeText(shape)));
-    }
-    if (!CoverExactly(found.pieces, shape[0], shape.size() > 1 ? shape[1] : 1)) {
+    if (!CoverExactly(pieces, shape[0], shape.size() > 1 ? shape[1] : 1)) {
       return absl::FailedPreconditionError(
           absl::StrCat(where, " is not whole: its parts leave holes, or overlap"));
     }
     StoredTensor tensor{.id = id, .name = found.name, .shape = shape, .file = file};
-    tensor.stored = found.pieces[0].type;
-    tensor.offset = found.pieces[0].offset;
+    tensor.stored = pieces[0].type;
+    tensor.offset = pieces[0].offset;
     tensor.dtype = DTypeOf(tensor.stored);
-    for (const SourcePiece& piece : found.pieces) {
+    for (const SourcePiece& piece : pieces) {
       if (!IsWeightType(piece.type)) {
         return absl::UnimplementedError(
             absl::StrCat(where, " is stored as ", std::string(StoredTypeName(piece.type)),
@@ -165,7 +237,7 @@ class CheckpointOpener {
       }
       if (DTypeOf(piece.type) != tensor.dtype) tensor.dtype = DType::kF32;
     }
-    tensor.pieces = found.pieces;
+    tensor.pieces = std::move(pieces);
     checkpoint_->tensors_.push_back(std::move(tensor));
     return absl::OkStatus();
   }
@@ -173,19 +245,17 @@ class CheckpointOpener {
   // Lists what the model does not use, and refuses weights that it knows but config.json turned
   // off: leaving a bias out would give wrong answers silently.
   absl::Status LookAtTheRest(const WeightFiles& files) {
-    std::set<std::string> used;
-    for (const StoredTensor& tensor : checkpoint_->tensors_) {
-      used.insert(NameIn(files, tensor.id));
-    }
+    const Model& model = checkpoint_->model_;
     std::set<std::string> known;
-    for (const NamePattern& pattern : checkpoint_->model_.family->names()) {
+    for (const NamePattern& pattern : model.family->names()) {
       if (pattern.role == TensorRole::kHead) continue;
       for (int64_t layer = 0; layer < checkpoint_->spec().num_layers; ++layer) {
-        known.insert(checkpoint_->model_.ForeignName({layer, pattern.role}));
+        const TensorId id{layer, pattern.role, IsExpertRole(pattern.role) ? 0 : -1};
+        for (std::string& name : model.Names(pattern, id)) known.insert(std::move(name));
       }
     }
     for (const auto& [name, found] : files.tensors) {
-      if (used.contains(name)) continue;
+      if (used_.contains(name)) continue;
       if (known.contains(name)) {
         return absl::FailedPreconditionError(
             absl::StrCat("shard_loader: ", checkpoint_->folder_.string(), ": tensor '", found.name,
@@ -209,6 +279,7 @@ class CheckpointOpener {
 
   std::unique_ptr<Checkpoint> checkpoint_;
   const CheckpointOptions& options_;
+  std::set<std::string> used_;  // names of tensors that weights were found in
 };
 
 absl::StatusOr<std::unique_ptr<Checkpoint>> Checkpoint::Open(const fs::path& folder,

@@ -1,8 +1,11 @@
 #include "shard_loader/load/describe.h"
 
+#include <algorithm>
 #include <array>
 #include <map>
 #include <set>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -14,23 +17,33 @@ namespace {
 
 using nlohmann::json;
 
-json RopeJson(const RopeSpec& rope) {
-  json described = {{"theta", rope.theta}};
-  switch (rope.scaling) {
+const char* ScalingText(RopeSpec::Scaling scaling) {
+  switch (scaling) {
     case RopeSpec::Scaling::kNone:
-      described["scaling"] = "none";
-      break;
+      return "none";
     case RopeSpec::Scaling::kLinear:
-      described["scaling"] = "linear";
-      described["factor"] = rope.factor;
-      break;
+      return "linear";
     case RopeSpec::Scaling::kLlama3:
-      described["scaling"] = "llama3";
-      described["factor"] = rope.factor;
-      described["low_freq_factor"] = rope.low_freq_factor;
-      described["high_freq_factor"] = rope.high_freq_factor;
-      described["original_context"] = rope.original_context;
-      break;
+      return "llama3";
+    case RopeSpec::Scaling::kYarn:
+      return "yarn";
+    case RopeSpec::Scaling::kLongrope:
+      return "longrope";
+    case RopeSpec::Scaling::kDynamic:
+      return "dynamic";
+  }
+  return "?";
+}
+
+json RopeJson(const RopeSpec& rope) {
+  json described = {{"theta", rope.theta}, {"scaling", ScalingText(rope.scaling)}};
+  if (rope.scaling == RopeSpec::Scaling::kNone) return described;
+  described["factor"] = rope.factor;
+  if (rope.scaling == RopeSpec::Scaling::kLinear) return described;
+  described["original_context"] = rope.original_context;
+  if (rope.scaling == RopeSpec::Scaling::kLlama3) {
+    described["low_freq_factor"] = rope.low_freq_factor;
+    described["high_freq_factor"] = rope.high_freq_factor;
   }
   return described;
 }
@@ -69,24 +82,69 @@ const char* ActivationText(Activation activation) {
   return "?";
 }
 
+const char* QkNormText(QkNorm norm) {
+  switch (norm) {
+    case QkNorm::kNone:
+      return "none";
+    case QkNorm::kPerHead:
+      return "per_head";
+    case QkNorm::kOwnPerHead:
+      return "own_per_head";
+    case QkNorm::kAllHeads:
+      return "all_heads";
+  }
+  return "?";
+}
+
+json AttentionJson(const AttentionSpec& attention) {
+  json described = {{"heads", attention.num_heads},
+                    {"kv_heads", attention.num_kv_heads},
+                    {"head_size", attention.head_size},
+                    {"value_size", attention.values()},
+                    {"qkv_bias", attention.qkv_bias},
+                    {"output_bias", attention.output_bias},
+                    {"qk_norm", QkNormText(attention.qk_norm)},
+                    {"windows", attention.windows},
+                    {"rotary_size", attention.rotary()},
+                    {"alibi", attention.alibi},
+                    {"sinks", attention.sinks}};
+  if (attention.soft_cap > 0) described["soft_cap"] = attention.soft_cap;
+  if (attention.latent.kv_rank > 0) {
+    described["latent"] = {{"query_rank", attention.latent.query_rank},
+                           {"kv_rank", attention.latent.kv_rank}};
+  }
+  return described;
+}
+
+json MoeJson(const MoeSpec& moe) {
+  return {{"experts", moe.num_experts},
+          {"per_token", moe.experts_per_token},
+          {"intermediate_size", moe.intermediate_size},
+          {"scores", moe.scores == MoeSpec::Scores::kSigmoid ? "sigmoid" : "softmax"},
+          {"groups", moe.num_groups},
+          {"shared_columns", moe.shared_columns},
+          {"layers", std::count(moe.on_layer.begin(), moe.on_layer.end(), true)}};
+}
+
 json SpecJson(const DecoderSpec& spec) {
-  return {{"layers", spec.num_layers},
-          {"hidden_size", spec.hidden_size},
-          {"heads", spec.attention.num_heads},
-          {"kv_heads", spec.attention.num_kv_heads},
-          {"head_size", spec.attention.head_size},
-          {"qkv_bias", spec.attention.qkv_bias},
-          {"output_bias", spec.attention.output_bias},
-          {"qk_norm", spec.attention.qk_norm},
-          {"windows", spec.attention.windows},
-          {"intermediate_size", spec.mlp.intermediate_size},
-          {"activation", ActivationText(spec.mlp.activation)},
-          {"mlp_bias", spec.mlp.bias},
-          {"vocab_size", spec.vocab_size},
-          {"context_length", spec.context_length},
-          {"norm_epsilon", spec.norm_epsilon},
-          {"rope", RopeJson(spec.rope)},
-          {"tied_embeddings", spec.tied_embeddings}};
+  json described = AttentionJson(spec.attention);
+  described.update({{"layers", spec.num_layers},
+                    {"hidden_size", spec.hidden_size},
+                    {"intermediate_size", spec.mlp.intermediate_size},
+                    {"activation", ActivationText(spec.mlp.activation)},
+                    {"gated", spec.mlp.gated},
+                    {"mlp_bias", spec.mlp.bias},
+                    {"vocab_size", spec.vocab_size},
+                    {"context_length", spec.context_length},
+                    {"norm", spec.norm.kind == NormKind::kRms ? "rms" : "layer"},
+                    {"norm_epsilon", spec.norm_epsilon},
+                    {"parallel_residual", spec.residual != Residual::kSequential},
+                    {"learned_positions", spec.num_position_rows > 0},
+                    {"tied_embeddings", spec.tied_embeddings}});
+  if (spec.UsesRope(RopeUse::kMain)) described["rope"] = RopeJson(spec.rope);
+  if (spec.UsesRope(RopeUse::kLocal)) described["local_rope"] = RopeJson(spec.local_rope);
+  if (spec.moe.num_experts > 0) described["moe"] = MoeJson(spec.moe);
+  return described;
 }
 
 // Bytes by dtype, the largest share first in the text.
@@ -109,30 +167,63 @@ std::string WindowsText(const AttentionSpec& attention) {
 }
 
 std::string RopeText(const RopeSpec& rope) {
-  const char* scaling = rope.scaling == RopeSpec::Scaling::kNone     ? ""
-                        : rope.scaling == RopeSpec::Scaling::kLinear ? ", linear scaling by "
-                                                                     : ", llama3 scaling by ";
-  return absl::StrFormat("theta %g%s%s", rope.theta, scaling,
-                         *scaling == '\0' ? "" : absl::StrFormat("%g", rope.factor));
+  std::string text = absl::StrFormat("theta %g", rope.theta);
+  if (rope.scaling != RopeSpec::Scaling::kNone) {
+    absl::StrAppendFormat(&text, ", %s scaling by %g", ScalingText(rope.scaling), rope.factor);
+  }
+  return text;
 }
 
-// One line a weight; those of the layers once, for layer 0, with the range of layers in the name.
+std::string PositionsText(const DecoderSpec& spec) {
+  std::string text = absl::StrCat(spec.context_length);
+  if (spec.UsesRope(RopeUse::kMain)) absl::StrAppend(&text, ", rope ", RopeText(spec.rope));
+  if (spec.UsesRope(RopeUse::kLocal)) {
+    absl::StrAppend(&text, ", under windows ", RopeText(spec.local_rope));
+  }
+  if (spec.attention.alibi) absl::StrAppend(&text, ", ALiBi");
+  if (spec.num_position_rows > 0) absl::StrAppend(&text, ", learned");
+  return text;
+}
+
+std::string MlpText(const DecoderSpec& spec) {
+  std::string text;
+  if (spec.HasDense()) text = absl::StrCat(spec.mlp.intermediate_size, " columns, ");
+  absl::StrAppend(&text, ActivationText(spec.mlp.activation), spec.mlp.gated ? "" : ", not gated",
+                  spec.mlp.bias ? ", biases" : "");
+  const MoeSpec& moe = spec.moe;
+  if (moe.num_experts == 0) return text;
+  absl::StrAppend(&text, ", ", moe.experts_per_token, " of ", moe.num_experts, " experts of ",
+                  moe.intermediate_size, " columns on ",
+                  std::count(moe.on_layer.begin(), moe.on_layer.end(), true), " layers");
+  if (moe.shared_columns > 0) absl::StrAppend(&text, ", ", moe.shared_columns, " shared");
+  return text;
+}
+
+// `name` with the layers from `first` to `last` in the place of the first one's number.
+std::string WithLayers(std::string name, int64_t first, int64_t last) {
+  const std::string number = absl::StrCat(".", first, ".");
+  const size_t at = ("." + name).find(number);
+  if (at == std::string::npos || first == last) return name;
+  return name.replace(at, number.size() - 2, absl::StrCat("{", first, "..", last, "}"));
+}
+
+// One line a weight; those of the layers once, for the first one that has them, with the first and
+// last of these in the name, and for expert 0.
 std::string TensorLines(const Checkpoint& checkpoint) {
+  std::map<TensorRole, std::pair<int64_t, int64_t>> layers;  // the first and the last with a role
+  const std::vector<TensorId> ids = ModelTensors(checkpoint.spec());
+  for (TensorId id : ids) {
+    layers.try_emplace(id.role, id.layer, id.layer).first->second.second = id.layer;
+  }
   std::string lines;
-  const std::string layers = absl::StrCat("{0..", checkpoint.spec().num_layers - 1, "}");
-  for (TensorId id : ModelTensors(checkpoint.spec())) {
-    if (id.layer > 0) continue;
+  for (TensorId id : ids) {
+    const auto [first, last] = layers[id.role];
     const StoredTensor* tensor = checkpoint.Find(id);
-    if (tensor == nullptr) continue;
-    std::string theirs = tensor->name;
-    std::string ours = TensorName(id);
-    if (id.layer == 0) {
-      const size_t number = theirs.find(".0.");
-      if (number != std::string::npos) theirs.replace(number + 1, 1, layers);
-      ours.replace(ours.find(".0.") + 1, 1, layers);
-    }
-    absl::StrAppendFormat(&lines, "  %-56s %-32s %-4s [%s]\n", theirs, ours,
-                          DTypeName(tensor->dtype), absl::StrJoin(tensor->shape, ", "));
+    if (id.layer != first || id.expert > 0 || tensor == nullptr) continue;
+    absl::StrAppendFormat(&lines, "  %-56s %-32s %-4s [%s]\n",
+                          WithLayers(tensor->name, first, last),
+                          WithLayers(TensorName(id), first, last), DTypeName(tensor->dtype),
+                          absl::StrJoin(tensor->shape, ", "));
   }
   return lines;
 }
@@ -194,10 +285,9 @@ std::string InspectText(const Checkpoint& checkpoint) {
                     " KV heads, head size ", spec.attention.head_size, ", ",
                     WindowsText(spec.attention), spec.attention.qkv_bias ? ", q k v biases" : "",
                     spec.attention.output_bias ? ", output bias" : "",
-                    spec.attention.qk_norm ? ", q and k norms" : ""));
-  line("mlp", absl::StrCat(spec.mlp.intermediate_size, " columns, ",
-                           ActivationText(spec.mlp.activation), spec.mlp.bias ? ", biases" : ""));
-  line("positions", absl::StrCat(spec.context_length, ", rope ", RopeText(spec.rope)));
+                    spec.attention.qk_norm != QkNorm::kNone ? ", q and k norms" : ""));
+  line("mlp", MlpText(spec));
+  line("positions", PositionsText(spec));
   line("vocabulary",
        absl::StrCat(spec.vocab_size, spec.tied_embeddings ? ", tied embeddings" : ""));
   line("parameters", absl::StrCat(checkpoint.num_parameters()));

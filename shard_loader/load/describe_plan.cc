@@ -23,18 +23,23 @@ std::string RangeText(const json& range) {
 }
 
 json RankJson(const RankPlan& plan) {
-  return {{"rank", plan.rank},
-          {"stage", plan.stage},
-          {"tp_index", plan.tp_index},
-          {"layers", RangeJson(plan.layers)},
-          {"attention_lanes", RangeJson(plan.attention_lanes)},
-          {"heads", RangeJson(plan.heads)},
-          {"kv_heads", RangeJson(plan.kv_heads)},
-          {"mlp_lanes", RangeJson(plan.mlp_lanes)},
-          {"mlp_columns", RangeJson(plan.mlp_columns)},
-          {"vocab", RangeJson(plan.vocab)},
-          {"embedding", plan.has_embedding},
-          {"head", plan.has_head}};
+  json rank = {{"rank", plan.rank},
+               {"stage", plan.stage},
+               {"tp_index", plan.tp_index},
+               {"layers", RangeJson(plan.layers)},
+               {"attention_lanes", RangeJson(plan.attention_lanes)},
+               {"heads", RangeJson(plan.heads)},
+               {"kv_heads", RangeJson(plan.kv_heads)},
+               {"mlp_lanes", RangeJson(plan.mlp_lanes)},
+               {"mlp_columns", RangeJson(plan.mlp_columns)},
+               {"vocab", RangeJson(plan.vocab)},
+               {"embedding", plan.has_embedding},
+               {"head", plan.has_head}};
+  if (plan.expert_order != ExpertOrder::kNone) {
+    rank["experts"] = RangeJson(plan.experts);
+    rank["expert_columns"] = RangeJson(plan.expert_columns);
+  }
+  return rank;
 }
 
 void AddMemory(const MemoryPlan& memory, const MemoryOptions& options, json& report) {
@@ -72,6 +77,13 @@ std::string CutLines(const json& report) {
                           RangeText(rank["kv_heads"]), RangeText(rank["mlp_columns"]),
                           vocab ? RangeText(rank["vocab"]) : "-", Bytes(rank["bytes_read"]),
                           Bytes(rank["bytes_held"]));
+  }
+  if (!report.contains("expert_order")) return text;
+  absl::StrAppend(&text, "\nexperts, in the order '", report["expert_order"].get<std::string>(),
+                  "'\n");
+  for (const json& rank : report["ranks"]) {
+    absl::StrAppendFormat(&text, "%-5d %-9s columns %s\n", rank["rank"].get<int>(),
+                          RangeText(rank["experts"]), RangeText(rank["expert_columns"]));
   }
   return text;
 }
@@ -147,6 +159,9 @@ absl::StatusOr<json> PlanJson(const Checkpoint& checkpoint, const PlanRequest& r
                  {"weight_dtype", DTypeName(dtype)},
                  {"bytes", checkpoint.total_bytes()},
                  {"ranks", json::array()}};
+  if (plans[0].expert_order != ExpertOrder::kNone) {
+    report["expert_order"] = ExpertOrderName(plans[0].expert_order);
+  }
   for (const RankPlan& plan : plans) {
     json rank = RankJson(plan);
     ASSIGN_OR_RETURN(rank["bytes_read"], ShardBytes(checkpoint, plan));

@@ -25,6 +25,13 @@ const nlohmann::json& ConfigReader::Get(const std::string& key) const {
   return found == object_.end() ? kAbsent : *found;
 }
 
+std::string ConfigReader::Key(std::initializer_list<const char*> keys) const {
+  for (const char* key : keys) {
+    if (Has(key)) return key;
+  }
+  return *keys.begin();
+}
+
 void ConfigReader::Fail(absl::StatusCode code, const std::string& key, const std::string& problem) {
   Adopt(absl::Status(code, absl::StrCat("shard_loader: ", file_, ": ", path_, key, " ", problem)));
 }
@@ -107,6 +114,27 @@ std::vector<int64_t> ConfigReader::IntegerOrList(const std::string& key, Integer
     auto value = AsInteger(entry, key, bounds);
     if (!value) break;
     values.push_back(*value);
+  }
+  return values;
+}
+
+std::vector<double> ConfigReader::NumberList(const std::string& key, NumberBounds bounds) {
+  std::vector<double> values;
+  const nlohmann::json& field = Get(key);
+  if (field.is_null()) return values;
+  if (!field.is_array() || field.size() > kMostListEntries) {
+    Fail(absl::StatusCode::kFailedPrecondition, key, "is no list of numbers");
+    return values;
+  }
+  for (const auto& entry : field) {
+    const double number = entry.is_number() ? entry.get<double>() : std::nan("");
+    if (!(number >= bounds.least && number <= bounds.most)) {
+      Fail(absl::StatusCode::kFailedPrecondition, key,
+           absl::StrCat("has ", Show(entry), ", expected numbers from ", bounds.least, " to ",
+                        bounds.most));
+      break;
+    }
+    values.push_back(number);
   }
   return values;
 }

@@ -3,6 +3,7 @@
 #define TESSERA_SHARD_LOADER_MODEL_CONFIG_READER_H_
 
 #include <cstdint>
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <vector>
@@ -35,6 +36,8 @@ class ConfigReader {
   bool Has(const std::string& key) const;
   // Also true for a field that is null.
   bool Contains(const std::string& key) const { return object_.contains(key); }
+  // The first of `keys` that is there, or else the first: a field that changed its name.
+  std::string Key(std::initializer_list<const char*> keys) const;
   // The field, or null where it is absent.
   const nlohmann::json& Get(const std::string& key) const;
 
@@ -47,6 +50,8 @@ class ConfigReader {
   std::string String(const std::string& key, const std::string& fallback);
   // One integer or a list of them (as eos_token_id is); absent: empty.
   std::vector<int64_t> IntegerOrList(const std::string& key, IntegerBounds bounds);
+  // Absent: empty.
+  std::vector<double> NumberList(const std::string& key, NumberBounds bounds);
   // Absent: empty.
   std::vector<std::string> StringList(const std::string& key);
 

@@ -79,20 +79,47 @@ absl::Status RefuseQuantised(const ConfigReader& config) {
 }  // namespace
 
 const std::vector<const Family*>& Families() {
-  static const auto& families = *new std::vector<const Family*>{&LlamaFamily(), &MistralFamily(),
-                                                                &Qwen2Family(), &Qwen3Family()};
+  static const auto& families = *new std::vector<const Family*>{
+      &BloomFamily(),      &CodegenFamily(),    &CohereFamily(),   &Cohere2Family(),
+      &DeepseekV2Family(), &DeepseekV3Family(), &Ernie45Family(),  &Exaone4Family(),
+      &FalconFamily(),     &GemmaFamily(),      &Gemma2Family(),   &Gemma3TextFamily(),
+      &GlmFamily(),        &Glm4Family(),       &Glm4MoeFamily(),  &Gpt2Family(),
+      &GptBigcodeFamily(), &GptNeoxFamily(),    &GptOssFamily(),   &GptjFamily(),
+      &GraniteFamily(),    &GranitemoeFamily(), &LlamaFamily(),    &MistralFamily(),
+      &MixtralFamily(),    &MptFamily(),        &NemotronFamily(), &OlmoFamily(),
+      &Olmo2Family(),      &Olmo3Family(),      &OlmoeFamily(),    &OptFamily(),
+      &PhiFamily(),        &Phi3Family(),       &Qwen2Family(),    &Qwen2MoeFamily(),
+      &Qwen3Family(),      &Qwen3MoeFamily(),   &SeedOssFamily(),  &Smollm3Family(),
+      &StablelmFamily(),   &Starcoder2Family(),
+  };
   return families;
 }
 
-std::string Model::ForeignName(TensorId id) const {
+std::vector<const NamePattern*> Model::Patterns(TensorRole role) const {
+  std::vector<const NamePattern*> found;
   for (const NamePattern& pattern : family->names()) {
-    if (pattern.role != id.role) continue;
-    std::string name = pattern.name;
-    const size_t hole = name.find("{}");
-    if (hole != std::string::npos) name.replace(hole, 2, std::to_string(id.layer));
-    return name;
+    if (pattern.role == role) found.push_back(&pattern);
   }
-  return "";
+  return found;
+}
+
+std::vector<std::string> Model::Names(const NamePattern& pattern, TensorId id, int64_t head) const {
+  std::string name = pattern.name;
+  const auto fill = [&name](const char* hole, int64_t number) {
+    const size_t at = name.find(hole);
+    if (at != std::string::npos) name.replace(at, std::string(hole).size(), std::to_string(number));
+  };
+  fill("{}", id.layer);
+  fill("{e}", id.expert);
+  fill("{h}", head);
+  const std::string prefix = family->prefix;
+  if (prefix.empty() || !name.starts_with(prefix)) return {name};
+  return {name, name.substr(prefix.size())};
+}
+
+std::string Model::ForeignName(TensorId id) const {
+  const std::vector<const NamePattern*> patterns = Patterns(id.role);
+  return patterns.empty() ? "" : Names(*patterns[0], id)[0];
 }
 
 absl::StatusOr<Model> ParseConfig(std::string_view config_json) {

@@ -20,7 +20,11 @@ struct Model {
   std::vector<int64_t> eos_token_ids;  // those inside the vocabulary; may be empty
   int64_t bos_token_id = -1;           // -1: none
 
-  // The name that the checkpoint gives to a tensor of ours; empty where the family has no such.
+  // What the family's table says of a role, in the order in which it is tried.
+  std::vector<const NamePattern*> Patterns(TensorRole role) const;
+  // The names that the checkpoint may give to a weight: with the family's prefix, and without.
+  std::vector<std::string> Names(const NamePattern& pattern, TensorId id, int64_t head = 0) const;
+  // The first of them; empty where the family has no such weight.
   std::string ForeignName(TensorId id) const;
 };
 

@@ -7,11 +7,7 @@ namespace {
 
 void Parse(ConfigReader& config, DecoderSpec& spec) {
   ReadCommon(config, {.context_length = 131072}, spec);
-  // Absent is not null: null turns the window off, an absent key means the class's default.
-  const bool absent = !config.Contains("sliding_window");
-  const int64_t window =
-      absent ? 4096 : config.Integer("sliding_window", {1, kContextBounds.most}, 0);
-  spec.attention.windows.assign(spec.num_layers, window);
+  ReadWindow(config, 4096, spec);
 }
 
 }  // namespace

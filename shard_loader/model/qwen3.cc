@@ -10,7 +10,7 @@ void Parse(ConfigReader& config, DecoderSpec& spec) {
   const bool attention_bias = config.Bool("attention_bias", false);
   spec.attention.qkv_bias = attention_bias;
   spec.attention.output_bias = attention_bias;
-  spec.attention.qk_norm = true;
+  spec.attention.qk_norm = QkNorm::kPerHead;
   ReadQwenWindows(config, spec);
 }
 

@@ -58,6 +58,10 @@ LaneTree LaneTree::ForHeads(int64_t num_heads, int64_t /*num_kv_heads*/, int num
   return tree;
 }
 
+LaneTree LaneTree::ForExperts(int64_t num_experts, int num_lanes) {
+  return ForHeads(num_experts, num_experts, num_lanes);
+}
+
 LaneTree LaneTree::ForColumns(int64_t columns, int num_lanes) {
   const int64_t least = std::max<int64_t>(kLeastBlocks, num_lanes);
   int64_t block = kColumnBlock;

@@ -34,6 +34,9 @@ class LaneTree {
   // blocks (`num_lanes` blocks where that is more); the last block may be partial.
   static LaneTree ForColumns(int64_t columns, int num_lanes);
 
+  // Units are whole experts, bisected likewise.
+  static LaneTree ForExperts(int64_t num_experts, int num_lanes);
+
   int num_lanes() const { return static_cast<int>(lanes_.size()); }
   // The units of a lane.
   Range lane(int index) const { return lanes_[index]; }

@@ -1,8 +1,9 @@
 #include "shard_loader/plan/packed_layout.h"
 
 #include <algorithm>
+#include <numeric>
 
-#include "shard_loader/model/tensors.h"
+#include "shard_loader/plan/slices.h"
 
 namespace tessera::shard_loader {
 namespace {
@@ -13,29 +14,32 @@ int64_t RoundUp(int64_t value, int64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
 
-// Elements of the cut axis that this rank holds.
-int64_t CutSize(const RankPlan& plan, const RoleCut& cut, int64_t whole) {
-  switch (cut.by) {
-    case CutBy::kNothing:
-      return whole;
+// The lanes of a dimension that is summed, and those that the rank has of them.
+struct OwnLanes {
+  const LaneTree& tree;
+  Range lanes;
+};
+
+// None where the columns are one sum.
+OwnLanes LanesOf(const RankPlan& plan, CutBy by) {
+  switch (by) {
     case CutBy::kHeads:
-      return plan.heads.size() * cut.per_unit;
-    case CutBy::kKvHeads:
-      return plan.kv_heads.size() * cut.per_unit;
+      return {plan.attention_tree, plan.attention_lanes};
     case CutBy::kColumns:
-      return plan.mlp_columns.size() * cut.per_unit;
-    case CutBy::kVocab:
-      return plan.vocab.size() * cut.per_unit;
+      return {plan.mlp_tree, plan.mlp_lanes};
+    case CutBy::kExpertColumns:
+      return {plan.moe.tree, plan.expert_order == ExpertOrder::kLanes ? plan.moe.lanes : Range{}};
+    case CutBy::kSharedColumns:
+      return {plan.shared.tree, plan.shared.lanes};
+    default:
+      return {plan.attention_tree, {}};
   }
-  return whole;
 }
 
 // Borders between lanes within the rank's columns: ascending, without its own.
 std::vector<int64_t> LaneBorders(const RankPlan& plan, const RoleCut& cut) {
-  if (cut.axis != 1 || (cut.by != CutBy::kHeads && cut.by != CutBy::kColumns)) return {};
-  const bool heads = cut.by == CutBy::kHeads;
-  const LaneTree& tree = heads ? plan.attention_tree : plan.mlp_tree;
-  const Range& lanes = heads ? plan.attention_lanes : plan.mlp_lanes;
+  if (cut.axis != 1) return {};
+  const auto [tree, lanes] = LanesOf(plan, cut.by);
   std::vector<int64_t> borders;
   for (int64_t lane = lanes.begin + 1; lane < lanes.end; ++lane) {
     const int64_t units = tree.lane(static_cast<int>(lane)).begin - tree.Units(lanes).begin;
@@ -46,9 +50,7 @@ std::vector<int64_t> LaneBorders(const RankPlan& plan, const RoleCut& cut) {
 
 // The first column of the whole matrix that the rank holds.
 int64_t FirstColumn(const RankPlan& plan, const RoleCut& cut) {
-  if (cut.axis != 1) return 0;
-  if (cut.by == CutBy::kHeads) return plan.heads.begin * cut.per_unit;
-  return cut.by == CutBy::kColumns ? plan.mlp_columns.begin * cut.per_unit : 0;
+  return cut.axis == 1 ? UnitsOf(plan, cut.by).begin * cut.per_unit : 0;
 }
 
 std::vector<int64_t> MakeGroups(const RankPlan& plan, const RoleCut& cut,
@@ -83,20 +85,16 @@ int64_t MatrixBytes(const PackedTensor& tensor) {
          MakeCodedTile(tensor.codes, tensor.columns, groups).bytes;
 }
 
-void Append(const DecoderSpec& spec, const RankPlan& plan, TensorId id,
+void Append(const TensorSlice& slice, const RankPlan& plan, const RoleCut& cut,
             const WeightFormat& whole_format, PackedLayout* layout) {
-  std::vector<int64_t> shape = TensorShape(spec, id.role);
-  RoleCut cut = CutOf(spec, id.role);
-  shape[cut.axis] = CutSize(plan, cut, shape[cut.axis]);
-
   PackedTensor tensor;
-  tensor.id = id;
-  tensor.is_matrix = shape.size() == 2;
-  tensor.rows = shape[0];
-  tensor.columns = tensor.is_matrix ? shape[1] : 1;
+  tensor.id = slice.id;
+  tensor.is_matrix = slice.shape.size() == 2;
+  tensor.rows = slice.shape[0];
+  tensor.columns = tensor.is_matrix ? slice.shape[1] : 1;
   tensor.offset = layout->bytes;
   if (tensor.is_matrix) {
-    const WeightFormat format = FormatOfRole(whole_format, id.role);
+    const WeightFormat format = FormatOfRole(whole_format, slice.id.role);
     tensor.dtype = format.dtype;
     tensor.codes = format.codes;
     if (format.coded()) tensor.groups = MakeGroups(plan, cut, format, tensor.columns);
@@ -111,10 +109,9 @@ void Append(const DecoderSpec& spec, const RankPlan& plan, TensorId id,
 }  // namespace
 
 const PackedTensor* PackedLayout::Find(TensorId id) const {
-  for (const PackedTensor& tensor : tensors) {
-    if (tensor.id == id) return &tensor;
-  }
-  return nullptr;
+  const auto found = std::lower_bound(by_id.begin(), by_id.end(), id,
+                                      [&](int32_t i, TensorId key) { return tensors[i].id < key; });
+  return found != by_id.end() && tensors[*found].id == id ? &tensors[*found] : nullptr;
 }
 
 CodedTile MakeCodedTile(Codes codes, int64_t columns, int64_t num_groups) {
@@ -131,15 +128,13 @@ CodedTile MakeCodedTile(Codes codes, int64_t columns, int64_t num_groups) {
 PackedLayout MakePackedLayout(const DecoderSpec& spec, const RankPlan& plan,
                               const WeightFormat& format) {
   PackedLayout layout;
-  if (plan.has_embedding) Append(spec, plan, {-1, TensorRole::kEmbedding}, format, &layout);
-  for (int64_t layer = plan.layers.begin; layer < plan.layers.end; ++layer) {
-    for (TensorRole role : LayerRoles(spec)) Append(spec, plan, {layer, role}, format, &layout);
+  for (const TensorSlice& slice : RankSlices(spec, plan)) {
+    Append(slice, plan, CutOf(spec, slice.id.role), format, &layout);
   }
-  if (plan.has_head) {
-    Append(spec, plan, {-1, TensorRole::kFinalNorm}, format, &layout);
-    const bool shared = spec.tied_embeddings && plan.has_embedding;
-    if (!shared) Append(spec, plan, {-1, TensorRole::kHead}, format, &layout);
-  }
+  layout.by_id.resize(layout.tensors.size());
+  std::iota(layout.by_id.begin(), layout.by_id.end(), 0);
+  std::sort(layout.by_id.begin(), layout.by_id.end(),
+            [&](int32_t a, int32_t b) { return layout.tensors[a].id < layout.tensors[b].id; });
   return layout;
 }
 

@@ -46,6 +46,7 @@ struct PackedTensor {
 
 struct PackedLayout {
   std::vector<PackedTensor> tensors;  // ascending by offset
+  std::vector<int32_t> by_id;         // indices of `tensors`, ascending by id
   int64_t bytes = 0;
 
   // Null where the rank does not hold it. With tied embeddings a rank that is both first and last

@@ -5,23 +5,6 @@
 namespace tessera::shard_loader {
 namespace {
 
-// The units of `plan` along the dimension that a role is cut by.
-Range UnitsOf(const RankPlan& plan, CutBy by) {
-  switch (by) {
-    case CutBy::kHeads:
-      return plan.heads;
-    case CutBy::kKvHeads:
-      return plan.kv_heads;
-    case CutBy::kColumns:
-      return plan.mlp_columns;
-    case CutBy::kVocab:
-      return plan.vocab;
-    case CutBy::kNothing:
-      break;
-  }
-  return {};
-}
-
 TensorSlice SliceOf(const DecoderSpec& spec, const RankPlan& plan, TensorId id) {
   TensorSlice slice{.id = id, .source = id, .shape = TensorShape(spec, id.role)};
   slice.rows = {0, slice.shape[0]};
@@ -40,16 +23,23 @@ TensorSlice SliceOf(const DecoderSpec& spec, const RankPlan& plan, TensorId id) 
 
 std::vector<TensorSlice> RankSlices(const DecoderSpec& spec, const RankPlan& plan) {
   std::vector<TensorSlice> slices;
-  const TensorId embedding{-1, TensorRole::kEmbedding};
-  if (plan.has_embedding) slices.push_back(SliceOf(spec, plan, embedding));
+  const auto add = [&](const std::vector<TensorId>& ids) {
+    for (TensorId id : ids) {
+      const bool held =
+          id.expert < 0 || (id.expert >= plan.experts.begin && id.expert < plan.experts.end);
+      if (held) slices.push_back(SliceOf(spec, plan, id));
+    }
+  };
+  if (plan.has_embedding) add(FrontTensors(spec));
   for (int64_t layer = plan.layers.begin; layer < plan.layers.end; ++layer) {
-    for (TensorRole role : LayerRoles(spec)) slices.push_back(SliceOf(spec, plan, {layer, role}));
+    add(LayerTensors(spec, layer));
   }
   if (!plan.has_head) return slices;
-  slices.push_back(SliceOf(spec, plan, {-1, TensorRole::kFinalNorm}));
-  if (spec.tied_embeddings && plan.has_embedding) return slices;
-  slices.push_back(SliceOf(spec, plan, {-1, TensorRole::kHead}));
-  if (spec.tied_embeddings) slices.back().source = embedding;
+  add(BackTensors(spec));
+  if (spec.tied_embeddings && !plan.has_embedding) {
+    slices.push_back(SliceOf(spec, plan, {-1, TensorRole::kHead}));
+    slices.back().source = {-1, TensorRole::kEmbedding};
+  }
   return slices;
 }
 

@@ -23,10 +23,13 @@ struct Cut {
 
 StageCosts StageCostsOf(const DecoderSpec& spec) {
   StageCosts costs;
-  costs.layers.assign(spec.num_layers, LayerElements(spec));
-  costs.first = NumElements(TensorShape(spec, TensorRole::kEmbedding));
-  costs.last = NumElements(TensorShape(spec, TensorRole::kFinalNorm)) +
-               NumElements(TensorShape(spec, TensorRole::kHead));
+  const auto elements = [&](TensorRole role) { return NumElements(TensorShape(spec, role)); };
+  for (int64_t layer = 0; layer < spec.num_layers; ++layer) {
+    costs.layers.push_back(LayerElements(spec, layer));
+  }
+  for (TensorId id : FrontTensors(spec)) costs.first += elements(id.role);
+  for (TensorId id : BackTensors(spec)) costs.last += elements(id.role);
+  if (spec.tied_embeddings) costs.last += elements(TensorRole::kHead);
   return costs;
 }
 

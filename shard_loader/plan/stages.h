@@ -13,7 +13,7 @@ namespace tessera::shard_loader {
 // Weights in elements: all weights of a checkpoint are held in one dtype, so bytes are a multiple.
 struct StageCosts {
   std::vector<int64_t> layers;
-  int64_t first = 0;  // held by the first stage beside its layers: the embedding
+  int64_t first = 0;  // held by the first stage beside its layers: embeddings
   int64_t last = 0;   // by the last: final norm and head (the embedding again where tied)
 };
 

@@ -53,6 +53,9 @@ std::optional<WeightFormat> ParseWeightFormat(std::string_view name) {
 }
 
 WeightFormat FormatOfRole(const WeightFormat& format, TensorRole role) {
+  const bool decides = role == TensorRole::kRouter || role == TensorRole::kSharedExpertGate ||
+                       role == TensorRole::kPositionEmbedding;
+  if (decides) return WeightFormat(format.dtype);
   const bool outer = role == TensorRole::kEmbedding || role == TensorRole::kHead;
   if (!outer || (format.codes != Codes::kInt4 && format.codes != Codes::kInt4Offset)) {
     return format;

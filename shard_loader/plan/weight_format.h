@@ -46,7 +46,8 @@ std::string WeightFormatName(const WeightFormat& format);
 std::optional<WeightFormat> ParseWeightFormat(std::string_view name);
 
 // What a matrix of this role is held as: embeddings and heads take 8 bits where others take 4,
-// since an error there goes straight into the logits.
+// since an error there goes straight into the logits. Routers, gates of shared experts and learned
+// positions are never coded.
 WeightFormat FormatOfRole(const WeightFormat& format, TensorRole role);
 
 }  // namespace tessera::shard_loader

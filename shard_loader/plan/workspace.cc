@@ -26,6 +26,9 @@ ByteSpan Take(int64_t bytes, int64_t* total) {
   return span;
 }
 
+// Rows that pass over the experts at a time: partial sums of so many for every lane are held.
+constexpr int64_t kExpertRows = 256;
+
 int64_t RootsOf(const LaneTree& tree, Range lanes) {
   return static_cast<int64_t>(tree.MaximalSubtrees(lanes).size());
 }
@@ -49,24 +52,28 @@ int64_t SumFloats(const LaneTree& tree, const std::vector<Range>& lanes_by_rank,
   return own * count + others * received + (TreeDepth(tree, 0) + 1) * kSumBlock;
 }
 
-// The larger of both trees, and of the largest sum of either kind; a test compares it with
+// The largest of all trees, and of the largest sum of either kind; a test compares it with
 // worker/comm's LaneSumWorkspace::Bytes.
 int64_t LaneSumBytes(const RankPlan& plan, int64_t max_count) {
   if (plan.layout.tp == 1) return 0;
   int64_t floats = 0;
-  for (int64_t count : {max_count, std::min(max_count, kOneShotFloats - 1)}) {
-    floats = std::max(
-        {floats, SumFloats(plan.attention_tree, plan.attention_lanes_by_rank, plan.tp_index, count),
-         SumFloats(plan.mlp_tree, plan.mlp_lanes_by_rank, plan.tp_index, count)});
-  }
+  const auto add = [&](const LaneTree& tree, const std::vector<Range>& lanes_by_rank) {
+    if (lanes_by_rank.empty()) return;
+    for (int64_t count : {max_count, std::min(max_count, kOneShotFloats - 1)}) {
+      floats = std::max(floats, SumFloats(tree, lanes_by_rank, plan.tp_index, count));
+    }
+  };
+  add(plan.attention_tree, plan.attention_lanes_by_rank);
+  add(plan.mlp_tree, plan.mlp_lanes_by_rank);
+  add(plan.moe.tree, plan.moe.lanes_by_rank);
+  add(plan.shared.tree, plan.shared.lanes_by_rank);
   return floats * kFloat;
 }
 
 }  // namespace
 
 KvBlockShape MakeKvBlockShape(const DecoderSpec& spec) {
-  const int64_t head_size = spec.attention.head_size;
-  return {head_size, RoundUp(head_size, 16)};
+  return {spec.attention.head_size, RoundUp(spec.attention.values(), 16)};
 }
 
 int64_t KvBytesPerBlock(const DecoderSpec& spec, const RankPlan& plan, DType kv_dtype) {
@@ -74,32 +81,91 @@ int64_t KvBytesPerBlock(const DecoderSpec& spec, const RankPlan& plan, DType kv_
          DTypeSize(kv_dtype);
 }
 
+namespace {
+
+// Heads and KV heads of all ranks together; KV heads that ranks share count for each.
+int64_t GatheredHeads(const DecoderSpec& spec, const RankPlan& plan) {
+  int64_t heads = 0;
+  for (const Range& lanes : plan.attention_lanes_by_rank) {
+    const Range own = plan.attention_tree.Units(lanes);
+    heads += own.size() + KvHeadsOf(spec.attention, own).size();
+  }
+  return heads;
+}
+
+void TakeAttention(const DecoderSpec& spec, const RankPlan& plan, int64_t tokens,
+                   WorkspaceLayout* layout) {
+  const AttentionSpec& attention = spec.attention;
+  int64_t* total = &layout->arena_bytes;
+  const auto take = [&](bool present, int64_t columns) {
+    return present ? Take(tokens * columns * kFloat, total) : ByteSpan{};
+  };
+  const bool latent = attention.latent.kv_rank > 0;
+  const int64_t rotary = attention.rotary();
+  layout->angles = take(spec.UsesRope(RopeUse::kMain), 2 * (rotary / 2));
+  layout->local_angles = take(spec.UsesRope(RopeUse::kLocal), 2 * (rotary / 2));
+  layout->query = take(true, plan.heads.size() * attention.head_size);
+  layout->key = take(true, plan.kv_heads.size() * attention.head_size);
+  layout->value = take(true, plan.kv_heads.size() * attention.values());
+  layout->attention = take(true, plan.heads.size() * attention.values());
+  layout->query_latent = take(attention.latent.query_rank > 0, attention.latent.query_rank);
+  layout->latent = take(latent, attention.latent.kv_rank);
+  layout->key_rope = take(latent, rotary);
+  layout->key_parts = take(latent, plan.kv_heads.size() * (attention.head_size - rotary));
+  layout->squares = take(attention.qk_norm == QkNorm::kAllHeads, GatheredHeads(spec, plan) + 2);
+}
+
+void TakeMlp(const DecoderSpec& spec, const RankPlan& plan, int64_t tokens,
+             WorkspaceLayout* layout) {
+  int64_t* total = &layout->arena_bytes;
+  const int64_t columns =
+      std::max(spec.HasDense() ? plan.mlp_columns.size() : 0, plan.shared.units.size());
+  layout->gate = Take(tokens * columns * kFloat, total);
+  layout->up = Take(tokens * columns * kFloat, total);
+  if (spec.moe.num_experts == 0) return;
+  const int64_t rows = std::min(tokens, kExpertRows);
+  const int64_t lanes = plan.moe.lanes.size();
+  const int64_t parts = plan.expert_order == ExpertOrder::kLanes ? lanes : 1;
+  layout->expert_rows = rows;
+  layout->router = Take(rows * spec.moe.num_experts * kFloat, total);
+  layout->expert_input = Take(rows * spec.hidden_size * kFloat, total);
+  layout->expert_gate = Take(rows * plan.expert_columns.size() * kFloat, total);
+  layout->expert_up = Take(rows * plan.expert_columns.size() * kFloat, total);
+  layout->expert_parts = Take(parts * rows * spec.hidden_size * kFloat, total);
+  layout->expert_sums = Take(lanes * rows * spec.hidden_size * kFloat, total);
+}
+
+}  // namespace
+
 WorkspaceLayout MakeWorkspaceLayout(const DecoderSpec& spec, const RankPlan& plan,
                                     const StepLimits& limits) {
   const int64_t tokens = std::max<int64_t>(1, limits.max_num_batched_tokens);
   const int64_t hidden = tokens * spec.hidden_size;
-  const int64_t head = tokens * spec.attention.head_size;
-  const int64_t roots = std::max(RootsOf(plan.attention_tree, plan.attention_lanes),
-                                 RootsOf(plan.mlp_tree, plan.mlp_lanes));
+  const int64_t roots = std::max(
+      {RootsOf(plan.attention_tree, plan.attention_lanes), RootsOf(plan.mlp_tree, plan.mlp_lanes),
+       RootsOf(plan.moe.tree, plan.moe.lanes), RootsOf(plan.shared.tree, plan.shared.lanes)});
+  const bool branches = spec.residual != Residual::kSequential || spec.moe.num_experts > 0;
 
   WorkspaceLayout layout;
   int64_t* total = &layout.arena_bytes;
   layout.residual = Take(hidden * kFloat, total);
   layout.normed = Take(hidden * kFloat, total);
-  layout.angles = Take(2 * tokens * (spec.attention.head_size / 2) * kFloat, total);
-  layout.query = Take(head * plan.heads.size() * kFloat, total);
-  layout.key = Take(head * plan.kv_heads.size() * kFloat, total);
-  layout.value = Take(head * plan.kv_heads.size() * kFloat, total);
-  layout.attention = Take(head * plan.heads.size() * kFloat, total);
-  layout.gate = Take(tokens * plan.mlp_columns.size() * kFloat, total);
-  layout.up = Take(tokens * plan.mlp_columns.size() * kFloat, total);
-  layout.roots = Take(std::max<int64_t>(1, roots) * hidden * kFloat, total);
+  if (branches) layout.branch = Take(hidden * kFloat, total);
+  const bool embeds = plan.has_embedding && spec.embedding_size > 0;
+  if (embeds) layout.embedded = Take(tokens * spec.embedding_size * kFloat, total);
+  TakeAttention(spec, plan, tokens, &layout);
+  TakeMlp(spec, plan, tokens, &layout);
+  const int64_t row = std::max(spec.hidden_size, spec.embedding());
+  layout.roots = Take(std::max(std::max<int64_t>(1, roots) * hidden, tokens * row) * kFloat, total);
   if (plan.has_head) {
     layout.logit_rows = std::clamp<int64_t>(kLogitChunkBytes / (spec.vocab_size * kFloat), 1,
                                             std::min(tokens, kMaxLogitRows));
     const bool draws = plan.tp_index == 0;
     const bool whole = plan.layout.tp == 1;
     layout.logit_input = Take(layout.logit_rows * spec.hidden_size * kFloat, total);
+    if (spec.embedding_size > 0) {
+      layout.logit_project = Take(layout.logit_rows * spec.embedding_size * kFloat, total);
+    }
     if (!whole) {
       layout.shard_logits = Take(layout.logit_rows * plan.vocab.size() * kFloat, total);
     }

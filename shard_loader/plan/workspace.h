@@ -39,23 +39,39 @@ struct ByteSpan {
   int64_t bytes = 0;
 };
 
-// T: max_num_batched_tokens. All fp32 except where said.
+// T: max_num_batched_tokens; M: expert_rows. All fp32 except where said.
 struct WorkspaceLayout {
-  ByteSpan residual;   // [T, hidden]
-  ByteSpan normed;     // [T, hidden]; also the sums of row-parallel products
-  ByteSpan angles;     // [2, T, head_size / 2]: cosines, then sines
-  ByteSpan query;      // [T, heads, head_size]
-  ByteSpan key;        // [T, kv_heads, head_size]
-  ByteSpan value;      // [T, kv_heads, head_size]
-  ByteSpan attention;  // [T, heads, head_size]
-  ByteSpan gate;       // [T, mlp columns]
-  ByteSpan up;         // [T, mlp columns]
-  ByteSpan roots;      // [maximal subtrees of the rank, T, hidden]; also gathered embedding rows
-  int64_t logit_rows = 0;  // R: rows whose logits are computed at a time
-  ByteSpan logit_input;    // [R, hidden]
-  ByteSpan shard_logits;   // [R, vocab of this rank], where it is not the whole
-  ByteSpan rank_logits;    // [tp][R, vocab of the rank]: as they arrive where tokens are drawn
-  ByteSpan logits;         // [R, vocab], where tokens are drawn
+  ByteSpan residual;      // [T, hidden]
+  ByteSpan normed;        // [T, hidden]; also the sums of row-parallel products
+  ByteSpan branch;        // [T, hidden]: of parallel residuals and experts
+  ByteSpan embedded;      // [T, embedding], where that is not hidden
+  ByteSpan angles;        // [2, T, rotary_size / 2]: cosines, then sines; of RopeUse::kMain
+  ByteSpan local_angles;  // likewise of RopeUse::kLocal
+  ByteSpan query;         // [T, heads, head_size]
+  ByteSpan key;           // [T, kv_heads, head_size]
+  ByteSpan value;         // [T, kv_heads, values]
+  ByteSpan attention;     // [T, heads, values]
+  ByteSpan query_latent;  // [T, query_rank]
+  ByteSpan latent;        // [T, kv_rank]
+  ByteSpan key_rope;      // [T, rotary_size], of latent attention
+  ByteSpan key_parts;     // [T, kv_heads, head_size - rotary_size], likewise
+  ByteSpan squares;       // QkNorm::kAllHeads: [T, heads and KV heads of every rank], then [2, T]
+  ByteSpan gate;          // [T, columns of the MLP or of shared experts, the more]
+  ByteSpan up;            // likewise
+  ByteSpan router;        // [M, experts]
+  ByteSpan expert_input;  // [M, hidden]
+  ByteSpan expert_gate;   // [M, columns of an expert]
+  ByteSpan expert_up;     // likewise
+  ByteSpan expert_parts;  // [lanes in an expert, M, hidden]
+  ByteSpan expert_sums;   // [lanes of the rank, M, hidden]
+  ByteSpan roots;         // [maximal subtrees of the rank, T, hidden]; also gathered embedding rows
+  int64_t expert_rows = 0;  // rows that pass over the experts at a time
+  int64_t logit_rows = 0;   // R: rows whose logits are computed at a time
+  ByteSpan logit_input;     // [R, hidden]
+  ByteSpan logit_project;   // [R, embedding], where that is not hidden
+  ByteSpan shard_logits;    // [R, vocab of this rank], where it is not the whole
+  ByteSpan rank_logits;     // [tp][R, vocab of the rank]: as they arrive where tokens are drawn
+  ByteSpan logits;          // [R, vocab], where tokens are drawn
   ByteSpan sampling;  // scratch of the sampler: kSamplingBytesPerId for each id of the vocabulary
   int64_t arena_bytes = 0;     // of all above
   int64_t lane_sum_bytes = 0;  // of worker/comm's LaneSumWorkspace

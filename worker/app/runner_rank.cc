@@ -106,7 +106,8 @@ absl::StatusOr<RunnerOptions> RunnerRank::MakeOptions(const v1::Load& load) cons
   options.spec = checkpoint_->spec();
   shard_loader::Layout layout{.tp = static_cast<int>(load.tp()),
                               .pp = static_cast<int>(load.pp()),
-                              .lanes = static_cast<int>(load.lanes())};
+                              .lanes = static_cast<int>(load.lanes()),
+                              .ep = load.ep() > 0 ? static_cast<int>(load.ep()) : 1};
   ASSIGN_OR_RETURN(auto plans, shard_loader::MakeRankPlans(options.spec, layout));
   if (load.rank() >= plans.size()) {
     return absl::InvalidArgumentError(

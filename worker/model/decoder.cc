@@ -1,18 +1,19 @@
 #include "worker/model/decoder.h"
 
-#include <algorithm>
 #include <cstring>
 #include <utility>
 
 #include "shard_loader/status_macros.h"
 #include "worker/comm/lane_sum.h"
 #include "worker/model/residual_trace.h"
+#include "worker/model/slopes.h"
 
 namespace tessera::worker {
 namespace {
 
-using shard_loader::LaneTree;
-using shard_loader::Range;
+using shard_loader::ExpertOrder;
+using shard_loader::Residual;
+using shard_loader::RopeUse;
 
 absl::Span<std::byte> BytesOf(float* data, int64_t count) {
   return {reinterpret_cast<std::byte*>(data), static_cast<size_t>(count) * sizeof(float)};
@@ -22,6 +23,29 @@ absl::Span<std::byte> BytesOf(float* data, int64_t count) {
 int NeighbourStage(const shard_loader::RankPlan& plan, int stages) {
   return plan.rank + stages * plan.layout.tp;
 }
+
+std::vector<float> OwnSlopes(const shard_loader::AttentionSpec& attention,
+                             shard_loader::Range heads) {
+  if (!attention.alibi) return {};
+  const std::vector<float> slopes = AlibiSlopes(attention);
+  return {slopes.begin() + heads.begin, slopes.begin() + heads.end};
+}
+
+// With `lanes` the lanes of the rank are ranges of columns; with `experts` a lane has whole ones.
+std::vector<SumLane> ExpertLanes(const shard_loader::RankPlan& plan) {
+  if (plan.expert_order != ExpertOrder::kLanes) {
+    return {SumLane{0, plan.expert_columns.size(), 0, 0}};
+  }
+  std::vector<SumLane> lanes;
+  for (int64_t lane = plan.moe.lanes.begin; lane < plan.moe.lanes.end; ++lane) {
+    const shard_loader::Range columns = plan.moe.tree.lane(static_cast<int>(lane));
+    lanes.push_back({columns.begin - plan.expert_columns.begin,
+                     columns.end - plan.expert_columns.begin, 0, static_cast<int>(lanes.size())});
+  }
+  return lanes;
+}
+
+}  // namespace
 
 void ColumnParallel(const float* input, int64_t num_rows, const PackedMatrix& weights,
                     const float* bias, float* output, Backend& backend) {
@@ -37,19 +61,28 @@ void ColumnParallel(const float* input, int64_t num_rows, const PackedMatrix& we
   backend.Product(args);
 }
 
-}  // namespace
+Decoder::ShardedSum Decoder::ShardedSum::Of(const shard_loader::ShardedDimension& dimension) {
+  return {SumOrder::Lanes(dimension.tree, dimension.lanes, 1), dimension.tree,
+          dimension.lanes_by_rank};
+}
 
 Decoder::Decoder(const shard_loader::DecoderSpec& spec, const shard_loader::RankPlan& plan,
-                 std::unique_ptr<const Weights> weights)
+                 std::unique_ptr<const Weights> weights, int64_t context_length)
     : spec_(spec),
       plan_(plan),
       weights_(std::move(weights)),
-      rope_(spec.rope, spec.attention.head_size),
+      rope_(spec.rope, spec.attention.rotary(), context_length),
+      local_rope_(spec.local_rope, spec.attention.rotary(), context_length),
+      score_scale_(spec.attention.scale * rope_.score_factor()),
+      slopes_(OwnSlopes(spec.attention, plan.heads)),
       attention_sum_{
-          SumOrder::Lanes(plan.attention_tree, plan.attention_lanes, spec.attention.head_size),
+          SumOrder::Lanes(plan.attention_tree, plan.attention_lanes, spec.attention.values()),
           plan.attention_tree, plan.attention_lanes_by_rank},
       mlp_sum_{SumOrder::Lanes(plan.mlp_tree, plan.mlp_lanes, 1), plan.mlp_tree,
-               plan.mlp_lanes_by_rank} {
+               plan.mlp_lanes_by_rank},
+      moe_sum_(ShardedSum::Of(plan.moe)),
+      shared_sum_(ShardedSum::Of(plan.shared)),
+      expert_lanes_(ExpertLanes(plan)) {
   const int64_t group = spec.attention.num_heads / spec.attention.num_kv_heads;
   for (int64_t head = plan.heads.begin; head < plan.heads.end; ++head) {
     kv_head_of_.push_back(static_cast<int32_t>(head / group - plan.kv_heads.begin));
@@ -58,22 +91,21 @@ Decoder::Decoder(const shard_loader::DecoderSpec& spec, const shard_loader::Rank
 
 absl::Status Decoder::Forward(const Batch& batch, const ForwardState& state) const {
   Workspace& workspace = *state.workspace;
-  const shard_loader::WorkspaceLayout& layout = workspace.layout();
-  const int64_t num_rows = batch.rows.num_rows;
-  float* residual = workspace.At(layout.residual);
-  const absl::Span<std::byte> hidden = BytesOf(residual, num_rows * spec_.hidden_size);
+  float* residual = workspace.At(workspace.layout().residual);
+  const absl::Span<std::byte> hidden = BytesOf(residual, batch.rows.num_rows * spec_.hidden_size);
   if (plan_.has_embedding) {
     RETURN_IF_ERROR(Embed(batch, state));
     if (state.trace != nullptr) state.trace->Layer(-1, batch.rows, residual, spec_.hidden_size);
   } else {
     RETURN_IF_ERROR(state.comms->group->Recv(NeighbourStage(plan_, -1), batch.step, hidden));
   }
-  float* cosines = workspace.At(layout.angles);
-  rope_.FillAngles(batch.rows.positions, num_rows, cosines,
-                   cosines + num_rows * (spec_.attention.head_size / 2));
+  FillAngles(batch.rows, state);
   for (int64_t layer = 0; layer < plan_.layers.size(); ++layer) {
-    RETURN_IF_ERROR(Attention(layer, batch, state));
-    RETURN_IF_ERROR(Mlp(layer, num_rows, state));
+    if (spec_.residual == Residual::kSequential) {
+      RETURN_IF_ERROR(Layer(layer, batch, state));
+    } else {
+      RETURN_IF_ERROR(ParallelLayer(layer, batch, state));
+    }
     state.layers_done->fetch_add(1, std::memory_order_relaxed);
     if (state.trace == nullptr) continue;
     state.trace->Layer(plan_.layers.begin + layer, batch.rows, residual, spec_.hidden_size);
@@ -82,196 +114,120 @@ absl::Status Decoder::Forward(const Batch& batch, const ForwardState& state) con
   return state.comms->group->Send(NeighbourStage(plan_, 1), batch.step, hidden);
 }
 
-absl::Status Decoder::Embed(const Batch& batch, const ForwardState& state) const {
-  if (plan_.layout.tp > 1) return EmbedSharded(batch, state);
-  const std::vector<int64_t> ids(batch.ids, batch.ids + batch.rows.num_rows);
-  state.backend->EmbedRows(weights_->embedding(), ids.data(), batch.rows.num_rows,
-                           state.workspace->At(state.workspace->layout().residual));
-  return absl::OkStatus();
-}
-
-// Every rank copies the rows that it holds, side by side; the parts of all ranks are gathered and
-// put where the batch has them.
-absl::Status Decoder::EmbedSharded(const Batch& batch, const ForwardState& state) const {
+void Decoder::FillAngles(const RowTable& rows, const ForwardState& state) const {
   Workspace& workspace = *state.workspace;
-  const int64_t hidden = spec_.hidden_size;
-  std::vector<std::vector<int64_t>> rows_of(plan_.layout.tp);
-  for (int64_t row = 0; row < batch.rows.num_rows; ++row) {
-    int rank = 0;
-    while (batch.ids[row] >= plan_.vocab_by_rank[rank].end) ++rank;
-    rows_of[rank].push_back(row);
-  }
-  float* next = workspace.At(workspace.layout().roots);
-  std::vector<float*> part(plan_.layout.tp);
-  std::vector<absl::Span<std::byte>> recv;
-  for (int rank = 0; rank < plan_.layout.tp; ++rank) {
-    const int64_t count = static_cast<int64_t>(rows_of[rank].size()) * hidden;
-    part[rank] = next;
-    recv.push_back(BytesOf(next, count));
-    next += count;
-  }
-  std::vector<int64_t> own;
-  for (int64_t row : rows_of[plan_.tp_index]) own.push_back(batch.ids[row] - plan_.vocab.begin);
-  state.backend->EmbedRows(weights_->embedding(), own.data(), own.size(), part[plan_.tp_index]);
-  RETURN_IF_ERROR(state.comms->tensor->AllGather(recv[plan_.tp_index], recv));
-
-  float* residual = workspace.At(workspace.layout().residual);
-  for (int rank = 0; rank < plan_.layout.tp; ++rank) {
-    for (size_t i = 0; i < rows_of[rank].size(); ++i) {
-      std::memcpy(residual + rows_of[rank][i] * hidden, part[rank] + i * hidden,
-                  hidden * sizeof(float));
-    }
-  }
-  return absl::OkStatus();
+  const auto fill = [&](const Rope& rope, const shard_loader::ByteSpan& span) {
+    if (span.bytes == 0) return;
+    float* cosines = workspace.At(span);
+    rope.FillAngles(rows.positions, rows.num_rows, cosines,
+                    cosines + rows.num_rows * (spec_.attention.rotary() / 2));
+  };
+  fill(rope_, workspace.layout().angles);
+  fill(local_rope_, workspace.layout().local_angles);
 }
 
-void Decoder::QueryKeyValue(const LayerWeights& weights, int64_t num_rows,
-                            const ForwardState& state) const {
-  Workspace& workspace = *state.workspace;
-  const shard_loader::WorkspaceLayout& layout = workspace.layout();
-  Backend& backend = *state.backend;
-  const float* input = workspace.At(layout.normed);
-  float* query = workspace.At(layout.query);
-  float* key = workspace.At(layout.key);
-  ColumnParallel(input, num_rows, weights.query, weights.query_bias, query, backend);
-  ColumnParallel(input, num_rows, weights.key, weights.key_bias, key, backend);
-  ColumnParallel(input, num_rows, weights.value, weights.value_bias, workspace.At(layout.value),
-                 backend);
-  if (weights.query_norm == nullptr) return;
-  const int64_t size = spec_.attention.head_size;
-  backend.Norm(
-      {query, num_rows * plan_.heads.size(), size, weights.query_norm, spec_.norm_epsilon, query});
-  backend.Norm(
-      {key, num_rows * plan_.kv_heads.size(), size, weights.key_norm, spec_.norm_epsilon, key});
-}
-
-absl::Status Decoder::Attention(int64_t layer, const Batch& batch,
-                                const ForwardState& state) const {
+absl::Status Decoder::Layer(int64_t layer, const Batch& batch, const ForwardState& state) const {
   const LayerWeights& weights = weights_->layers()[layer];
-  Workspace& workspace = *state.workspace;
-  const shard_loader::WorkspaceLayout& layout = workspace.layout();
   const int64_t num_rows = batch.rows.num_rows;
-  state.backend->Norm({workspace.At(layout.residual), num_rows, spec_.hidden_size,
-                       weights.attention_norm, spec_.norm_epsilon, workspace.At(layout.normed)});
-  QueryKeyValue(weights, num_rows, state);
+  const float* input = InputOf(weights.attention_norm, num_rows, state);
+  ASSIGN_OR_RETURN(const float* const attention, Attention(layer, input, batch, state));
+  AddSublayer({attention, weights.output_bias, weights.post_attention_norm}, num_rows, state);
+  NormResidual(weights.attention_norm, num_rows, state);
 
-  const KvLayer cache = state.cache->layer(layer);
-  RopeArgs rope;
-  rope.cosines = workspace.At(layout.angles);
-  rope.sines = rope.cosines + num_rows * (spec_.attention.head_size / 2);
-  rope.rotary_size = spec_.attention.head_size;
-  rope.query = workspace.At(layout.query);
-  rope.num_heads = plan_.heads.size();
-  rope.key = workspace.At(layout.key);
-  rope.value = workspace.At(layout.value);
-  state.backend->RopeAndStore(batch.rows, rope, cache);
-
-  AttentionArgs attention;
-  attention.query = rope.query;
-  attention.num_heads = plan_.heads.size();
-  attention.kv_head_of = kv_head_of_.data();
-  attention.scale = spec_.attention.scale;
-  attention.window = spec_.attention.windows[plan_.layers.begin + layer];
-  attention.output = workspace.At(layout.attention);
-  state.backend->Attend(batch.rows, attention, cache);
-  return AddRowParallel(attention.output, num_rows,
-                        {weights.output, weights.output_bias, attention_sum_}, state);
+  input = InputOf(weights.mlp_norm, num_rows, state);
+  ASSIGN_OR_RETURN(const float* const mlp, Mlp(layer, input, num_rows, state));
+  AddSublayer({mlp, weights.mlp.down_bias, weights.post_mlp_norm}, num_rows, state);
+  NormResidual(weights.mlp_norm, num_rows, state);
+  return absl::OkStatus();
 }
 
-absl::Status Decoder::Mlp(int64_t layer, int64_t num_rows, const ForwardState& state) const {
+absl::Status Decoder::ParallelLayer(int64_t layer, const Batch& batch,
+                                    const ForwardState& state) const {
   const LayerWeights& weights = weights_->layers()[layer];
-  Workspace& workspace = *state.workspace;
-  const shard_loader::WorkspaceLayout& layout = workspace.layout();
-  Backend& backend = *state.backend;
-  float* normed = workspace.At(layout.normed);
-  backend.Norm({workspace.At(layout.residual), num_rows, spec_.hidden_size, weights.mlp_norm,
-                spec_.norm_epsilon, normed});
-  float* gate = workspace.At(layout.gate);
-  float* up = workspace.At(layout.up);
-  ColumnParallel(normed, num_rows, weights.gate, weights.gate_bias, gate, backend);
-  ColumnParallel(normed, num_rows, weights.up, weights.up_bias, up, backend);
-  backend.Activate({spec_.mlp.activation, num_rows * plan_.mlp_columns.size(), up, gate});
-  return AddRowParallel(gate, num_rows, {weights.down, weights.down_bias, mlp_sum_}, state);
+  const int64_t num_rows = batch.rows.num_rows;
+  float* branch = state.workspace->At(state.workspace->layout().branch);
+  const float* input = InputOf(weights.attention_norm, num_rows, state);
+  ASSIGN_OR_RETURN(const float* const attention, Attention(layer, input, batch, state));
+  std::memcpy(branch, attention, num_rows * spec_.hidden_size * sizeof(float));
+
+  // Sums between ranks have taken the place of the normed rows, which are computed once more.
+  const bool one_norm = spec_.residual == Residual::kParallelOneNorm;
+  input = InputOf(one_norm ? weights.attention_norm : weights.mlp_norm, num_rows, state);
+  ASSIGN_OR_RETURN(const float* const mlp, Mlp(layer, input, num_rows, state));
+  AddSublayer({branch, weights.output_bias, weights.post_attention_norm}, num_rows, state);
+  AddSublayer({mlp, weights.mlp.down_bias, weights.post_mlp_norm}, num_rows, state);
+  return absl::OkStatus();
 }
 
-absl::Status Decoder::AddRowParallel(const float* input, int64_t num_rows,
-                                     const RowParallel& product, const ForwardState& state) const {
+void Decoder::ApplyNorm(const NormWeights& norm, const float* input, int64_t num_rows,
+                        float* output, const ForwardState& state) const {
+  NormArgs args = {input,  num_rows,       spec_.hidden_size, norm.weight, spec_.norm_epsilon,
+                   output, spec_.norm.kind};
+  args.bias = norm.bias;
+  state.backend->Norm(args);
+}
+
+const float* Decoder::InputOf(const NormWeights& norm, int64_t num_rows,
+                              const ForwardState& state) const {
   Workspace& workspace = *state.workspace;
-  const shard_loader::WorkspaceLayout& layout = workspace.layout();
-  const SumOrder& order = product.sum.order;
-  const int64_t count = num_rows * spec_.hidden_size;
-  float* roots = workspace.At(layout.roots);
+  const float* residual = workspace.At(workspace.layout().residual);
+  if (!spec_.pre_norm) return residual;
+  float* normed = workspace.At(workspace.layout().normed);
+  ApplyNorm(norm, residual, num_rows, normed, state);
+  return normed;
+}
+
+void Decoder::NormResidual(const NormWeights& norm, int64_t num_rows,
+                           const ForwardState& state) const {
+  if (!spec_.residual_norm) return;
+  float* residual = state.workspace->At(state.workspace->layout().residual);
+  ApplyNorm(norm, residual, num_rows, residual, state);
+}
+
+void Decoder::AddSublayer(const Sublayer& sublayer, int64_t num_rows,
+                          const ForwardState& state) const {
+  Workspace& workspace = *state.workspace;
+  ResidualArgs args;
+  args.sum = sublayer.sum;
+  args.bias = sublayer.bias;
+  args.num_rows = num_rows;
+  args.size = spec_.hidden_size;
+  args.scale = spec_.residual_scale;
+  args.residual = workspace.At(workspace.layout().residual);
+  if (sublayer.post_norm != nullptr) {
+    float* normed = workspace.At(workspace.layout().normed);
+    ApplyNorm({sublayer.post_norm, nullptr}, sublayer.sum, num_rows, normed, state);
+    args.sum = normed;
+  }
+  state.backend->AddToResidual(args);
+}
+
+void Decoder::PartialSums(const float* input, int64_t num_rows, const PackedMatrix& weights,
+                          const SumOrder& order, const ForwardState& state) const {
   ProductArgs args;
   args.input = input;
   args.num_rows = num_rows;
-  args.weights = product.weights;
+  args.weights = weights;
   args.lanes = order.lanes.data();
   args.num_lanes = static_cast<int64_t>(order.lanes.size());
-  args.output = roots;
-  args.root_stride = count;
+  args.output = state.workspace->At(state.workspace->layout().roots);
+  args.root_stride = num_rows * spec_.hidden_size;
   state.backend->Product(args);
-
-  const float* sum = roots;  // the root of the whole tree, where one rank has all lanes
-  if (plan_.layout.tp > 1) {
-    std::vector<absl::Span<const float>> own;
-    for (int root = 0; root < order.num_roots; ++root) {
-      own.emplace_back(roots + root * count, count);
-    }
-    float* total = workspace.At(layout.normed);
-    RETURN_IF_ERROR(LaneSum(*state.comms->tensor, product.sum.tree, product.sum.lanes_by_rank, own,
-                            absl::MakeSpan(total, count), workspace.lane_sum()));
-    sum = total;
-  }
-  state.backend->AddToResidual(
-      {sum, product.bias, num_rows, spec_.hidden_size, 1.0f, workspace.At(layout.residual)});
-  return absl::OkStatus();
 }
 
-absl::Status Decoder::Logits(absl::Span<const int32_t> rows, const ForwardState& state) const {
+absl::StatusOr<const float*> Decoder::SumOverRanks(int64_t num_rows, const ShardedSum& sum,
+                                                   float* total, const ForwardState& state) const {
   Workspace& workspace = *state.workspace;
-  const shard_loader::WorkspaceLayout& layout = workspace.layout();
-  const int64_t hidden = spec_.hidden_size;
-  const int64_t num_rows = static_cast<int64_t>(rows.size());
-  const float* residual = workspace.At(layout.residual);
-  float* input = workspace.At(layout.logit_input);
-  for (int64_t i = 0; i < num_rows; ++i) {
-    std::memcpy(input + i * hidden, residual + rows[i] * hidden, hidden * sizeof(float));
+  const float* roots = workspace.At(workspace.layout().roots);
+  if (plan_.layout.tp == 1) return roots;
+  const int64_t count = num_rows * spec_.hidden_size;
+  std::vector<absl::Span<const float>> own;
+  for (int root = 0; root < sum.order.num_roots; ++root) {
+    own.emplace_back(roots + root * count, count);
   }
-  state.backend->Norm({input, num_rows, hidden, weights_->final_norm(), spec_.norm_epsilon, input});
-  const bool whole = plan_.layout.tp == 1;
-  float* output = workspace.At(whole ? layout.logits : layout.shard_logits);
-  ColumnParallel(input, num_rows, weights_->head(), nullptr, output, *state.backend);
-  return whole ? absl::OkStatus() : GatherLogits(num_rows, state);
-}
-
-// Copies every rank's columns to tp_index 0.
-absl::Status Decoder::GatherLogits(int64_t num_rows, const ForwardState& state) const {
-  Workspace& workspace = *state.workspace;
-  const shard_loader::WorkspaceLayout& layout = workspace.layout();
-  const int tp = plan_.layout.tp;
-  const bool draws = plan_.tp_index == 0;
-  std::vector<absl::Span<const std::byte>> send(tp);
-  std::vector<absl::Span<std::byte>> recv(tp);
-  send[0] = BytesOf(workspace.At(layout.shard_logits), num_rows * plan_.vocab.size());
-  float* part = workspace.At(layout.rank_logits);
-  for (int rank = 0; draws && rank < tp; ++rank) {
-    const int64_t count = num_rows * plan_.vocab_by_rank[rank].size();
-    recv[rank] = BytesOf(part, count);
-    part += count;
-  }
-  RETURN_IF_ERROR(state.comms->tensor->AllToAll(send, recv));
-  if (!draws) return absl::OkStatus();
-
-  float* logits = workspace.At(layout.logits);
-  const float* from = workspace.At(layout.rank_logits);
-  for (const Range& vocab : plan_.vocab_by_rank) {
-    for (int64_t row = 0; row < num_rows; ++row) {
-      std::memcpy(logits + row * spec_.vocab_size + vocab.begin, from,
-                  vocab.size() * sizeof(float));
-      from += vocab.size();
-    }
-  }
-  return absl::OkStatus();
+  RETURN_IF_ERROR(LaneSum(*state.comms->tensor, sum.tree, sum.lanes_by_rank, own,
+                          absl::MakeSpan(total, count), workspace.lane_sum()));
+  return total;
 }
 
 }  // namespace tessera::worker

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "shard_loader/model/decoder_spec.h"
 #include "shard_loader/plan/rank_plan.h"
@@ -15,6 +16,7 @@
 #include "worker/comm/group_comms.h"
 #include "worker/model/kv_cache.h"
 #include "worker/model/rope.h"
+#include "worker/model/router.h"
 #include "worker/model/weights.h"
 #include "worker/model/workspace.h"
 
@@ -42,8 +44,9 @@ struct ForwardState {
 // Immutable; Forward may run on several threads with a state for each.
 class Decoder {
  public:
+  // `context_length` is that of the deployment: rope may depend on it.
   Decoder(const shard_loader::DecoderSpec& spec, const shard_loader::RankPlan& plan,
-          std::unique_ptr<const Weights> weights);
+          std::unique_ptr<const Weights> weights, int64_t context_length);
 
   // Runs the rank's layers over the batch: takes the hidden states from the embedding, or from the
   // stage before, and leaves them in the workspace's residual, or hands them to the stage after.
@@ -61,32 +64,104 @@ class Decoder {
     SumOrder order;
     shard_loader::LaneTree tree;
     std::vector<shard_loader::Range> lanes_by_rank;
+
+    static ShardedSum Of(const shard_loader::ShardedDimension& dimension);
   };
-  struct RowParallel {
-    const PackedMatrix& weights;
-    const float* bias;  // or null
-    const ShardedSum& sum;
+  // What is added to the residual: [num_rows, hidden], somewhere in the workspace.
+  struct Sublayer {
+    const float* sum;
+    const float* bias;       // or null
+    const float* post_norm;  // or null
+  };
+  // The experts of the rows of one step.
+  struct Routing {
+    std::vector<std::vector<int32_t>> rows;   // by expert: ascending
+    std::vector<std::vector<float>> weights;  // likewise
   };
 
+  // embedding.cc
   absl::Status Embed(const Batch& batch, const ForwardState& state) const;
-  absl::Status EmbedSharded(const Batch& batch, const ForwardState& state) const;
-  absl::Status Attention(int64_t layer, const Batch& batch, const ForwardState& state) const;
-  absl::Status Mlp(int64_t layer, int64_t num_rows, const ForwardState& state) const;
-  void QueryKeyValue(const LayerWeights& weights, int64_t num_rows,
-                     const ForwardState& state) const;
-  // residual += input x weights, summed over the lanes of all ranks, + bias.
-  absl::Status AddRowParallel(const float* input, int64_t num_rows, const RowParallel& product,
-                              const ForwardState& state) const;
+  void EmbedIds(const uint32_t* ids, int64_t num_rows, float* output,
+                const ForwardState& state) const;
+  absl::Status EmbedSharded(const Batch& batch, float* output, const ForwardState& state) const;
+  void AddPositions(const RowTable& rows, const ForwardState& state) const;
+
+  // decoder.cc
+  absl::Status Layer(int64_t layer, const Batch& batch, const ForwardState& state) const;
+  absl::Status ParallelLayer(int64_t layer, const Batch& batch, const ForwardState& state) const;
+  void FillAngles(const RowTable& rows, const ForwardState& state) const;
+  // The rows normed, in the workspace's `normed`; or the residual itself without pre_norm.
+  const float* InputOf(const NormWeights& norm, int64_t num_rows, const ForwardState& state) const;
+  void ApplyNorm(const NormWeights& norm, const float* input, int64_t num_rows, float* output,
+                 const ForwardState& state) const;
+  void AddSublayer(const Sublayer& sublayer, int64_t num_rows, const ForwardState& state) const;
+  void NormResidual(const NormWeights& norm, int64_t num_rows, const ForwardState& state) const;
+  // The product's partial sums of the rank, in the workspace's roots.
+  void PartialSums(const float* input, int64_t num_rows, const PackedMatrix& weights,
+                   const SumOrder& order, const ForwardState& state) const;
+  // The sum over all lanes of all ranks of what PartialSums left: in `total` [num_rows, hidden], or
+  // in the roots where one rank has all.
+  absl::StatusOr<const float*> SumOverRanks(int64_t num_rows, const ShardedSum& sum, float* total,
+                                            const ForwardState& state) const;
+
+  // attention.cc. The sum over the heads of all ranks, without bias.
+  absl::StatusOr<const float*> Attention(int64_t layer, const float* input, const Batch& batch,
+                                         const ForwardState& state) const;
+  absl::Status QueryKeyValue(const LayerWeights& weights, const float* input, int64_t num_rows,
+                             const ForwardState& state) const;
+  const float* LatentQuery(const LayerWeights& weights, const float* input, int64_t num_rows,
+                           const ForwardState& state) const;
+  void LatentKeyValue(const LayerWeights& weights, const float* input, int64_t num_rows,
+                      const ForwardState& state) const;
+  absl::Status NormQueryKey(const LayerWeights& weights, int64_t num_rows,
+                            const ForwardState& state) const;
+  absl::Status NormAllHeads(const LayerWeights& weights, int64_t num_rows,
+                            const ForwardState& state) const;
+
+  // mlp.cc. The sum over the columns of all ranks, without bias where that is dense.
+  absl::StatusOr<const float*> Mlp(int64_t layer, const float* input, int64_t num_rows,
+                                   const ForwardState& state) const;
+  absl::StatusOr<const float*> Dense(const MlpWeights& weights, const ShardedSum& sum,
+                                     const float* input, int64_t num_rows,
+                                     const ForwardState& state) const;
+  void Activate(int64_t size, const float* up, float* gate, const ForwardState& state) const;
+
+  // experts.cc
+  absl::StatusOr<const float*> Experts(const LayerWeights& weights, const float* input,
+                                       int64_t num_rows, const ForwardState& state) const;
+  Routing Route(const LayerWeights& weights, const float* input, int64_t num_rows,
+                const ForwardState& state) const;
+  void RunExperts(const LayerWeights& weights, const float* input, const Routing& routing,
+                  int64_t num_rows, const ForwardState& state) const;
+  void RunExpert(int64_t expert, const MlpWeights& weights, const float* input,
+                 absl::Span<const int32_t> rows, absl::Span<const float> row_weights,
+                 const ForwardState& state) const;
+  void FoldExpertLanes(int64_t first, int64_t count, int64_t num_rows,
+                       const ForwardState& state) const;
+  absl::Status AddShared(const LayerWeights& weights, const float* input, int64_t num_rows,
+                         float* output, const ForwardState& state) const;
+
+  // logits.cc
   absl::Status GatherLogits(int64_t num_rows, const ForwardState& state) const;
 
   const shard_loader::DecoderSpec spec_;
   const shard_loader::RankPlan plan_;
   const std::unique_ptr<const Weights> weights_;
   const Rope rope_;
+  const Rope local_rope_;
+  const float score_scale_;
+  std::vector<float> slopes_;        // of each own query head; empty: none
   std::vector<int32_t> kv_head_of_;  // of each own query head, among the own KV heads
   const ShardedSum attention_sum_;
   const ShardedSum mlp_sum_;
+  const ShardedSum moe_sum_;
+  const ShardedSum shared_sum_;
+  std::vector<SumLane> expert_lanes_;  // of the columns of an expert, each a root of its own
 };
+
+// output = input x weights + bias: columns of the rank, each one sum. bias may be null.
+void ColumnParallel(const float* input, int64_t num_rows, const PackedMatrix& weights,
+                    const float* bias, float* output, Backend& backend);
 
 }  // namespace tessera::worker
 

@@ -15,7 +15,7 @@ absl::StatusOr<KvCache> KvCache::Create(const shard_loader::DecoderSpec& spec,
   const int64_t bytes = shard_loader::KvBytesPerBlock(spec, plan, dtype) * num_blocks;
   ASSIGN_OR_RETURN(cache.buffer_, Buffer::Allocate(bytes, "the KV cache"));
   cache.first_layer_ = {cache.buffer_.data(), dtype, plan.kv_heads.size(), spec.attention.head_size,
-                        spec.attention.head_size};
+                        spec.attention.values()};
   cache.num_layers_ = plan.layers.size();
   cache.layer_bytes_ = bytes / std::max<int64_t>(1, plan.layers.size());
   cache.num_blocks_ = num_blocks;

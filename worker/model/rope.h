@@ -15,16 +15,23 @@ namespace tessera::worker {
 // Immutable, thread-safe.
 class Rope {
  public:
-  Rope(const shard_loader::RopeSpec& spec, int64_t head_size);
+  // `context_length` is that of the deployment: it decides where spec.DependsOnContext().
+  Rope(const shard_loader::RopeSpec& spec, int64_t rotary_size, int64_t context_length = 0);
 
-  // cosines, sines: [num_rows, head_size / 2]
+  // cosines, sines: [num_rows, rotary_size / 2]
   void FillAngles(const int32_t* positions, int64_t num_rows, float* cosines, float* sines) const;
 
-  // Radians per position. [head_size / 2]
+  // Radians per position. [rotary_size / 2]
   const std::vector<float>& frequencies() const { return frequencies_; }
+  // Of cosines and sines.
+  float attention_factor() const { return attention_factor_; }
+  // Of the scale of the scores.
+  float score_factor() const { return score_factor_; }
 
  private:
   std::vector<float> frequencies_;
+  float attention_factor_ = 1.0f;
+  float score_factor_ = 1.0f;
 };
 
 }  // namespace tessera::worker

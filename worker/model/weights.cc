@@ -76,14 +76,35 @@ struct ImageView {
     if (tensor == nullptr) return nullptr;
     return reinterpret_cast<const float*>(image + tensor->offset);
   }
-  LayerWeights Layer(int64_t layer) const;
+  NormWeights Norm(int64_t layer, TensorRole weight, TensorRole bias) const;
+  MlpWeights Expert(int64_t layer, int64_t expert) const;
+  LayerWeights Layer(int64_t layer, shard_loader::Range experts) const;
 };
 
-LayerWeights ImageView::Layer(int64_t layer) const {
+NormWeights ImageView::Norm(int64_t layer, TensorRole weight, TensorRole bias) const {
+  return {Vector({layer, weight}), Vector({layer, bias})};
+}
+
+MlpWeights ImageView::Expert(int64_t layer, int64_t expert) const {
+  MlpWeights weights;
+  weights.gate = Matrix({layer, TensorRole::kExpertGate, expert});
+  weights.up = Matrix({layer, TensorRole::kExpertUp, expert});
+  weights.down = Matrix({layer, TensorRole::kExpertDown, expert});
+  weights.gate_bias = Vector({layer, TensorRole::kExpertGateBias, expert});
+  weights.up_bias = Vector({layer, TensorRole::kExpertUpBias, expert});
+  return weights;
+}
+
+LayerWeights ImageView::Layer(int64_t layer, shard_loader::Range experts) const {
   auto matrix = [&](TensorRole role) { return Matrix({layer, role}); };
   auto vector = [&](TensorRole role) { return Vector({layer, role}); };
   LayerWeights weights;
-  weights.attention_norm = vector(TensorRole::kAttentionNorm);
+  weights.attention_norm = Norm(layer, TensorRole::kAttentionNorm, TensorRole::kAttentionNormBias);
+  weights.query_down = matrix(TensorRole::kQueryDown);
+  weights.query_down_norm = vector(TensorRole::kQueryDownNorm);
+  weights.latent_down = matrix(TensorRole::kLatentDown);
+  weights.latent_norm = vector(TensorRole::kLatentNorm);
+  weights.key_rope = matrix(TensorRole::kKeyRope);
   weights.query = matrix(TensorRole::kQuery);
   weights.key = matrix(TensorRole::kKey);
   weights.value = matrix(TensorRole::kValue);
@@ -91,16 +112,30 @@ LayerWeights ImageView::Layer(int64_t layer) const {
   weights.query_bias = vector(TensorRole::kQueryBias);
   weights.key_bias = vector(TensorRole::kKeyBias);
   weights.value_bias = vector(TensorRole::kValueBias);
-  weights.query_norm = vector(TensorRole::kQueryNorm);
-  weights.key_norm = vector(TensorRole::kKeyNorm);
+  weights.query_norm = Norm(layer, TensorRole::kQueryNorm, TensorRole::kQueryNormBias);
+  weights.key_norm = Norm(layer, TensorRole::kKeyNorm, TensorRole::kKeyNormBias);
+  weights.sinks = vector(TensorRole::kSinks);
   weights.output_bias = vector(TensorRole::kOutputBias);
-  weights.mlp_norm = vector(TensorRole::kMlpNorm);
-  weights.gate = matrix(TensorRole::kGate);
-  weights.up = matrix(TensorRole::kUp);
-  weights.down = matrix(TensorRole::kDown);
-  weights.gate_bias = vector(TensorRole::kGateBias);
-  weights.up_bias = vector(TensorRole::kUpBias);
-  weights.down_bias = vector(TensorRole::kDownBias);
+  weights.post_attention_norm = vector(TensorRole::kPostAttentionNorm);
+  weights.mlp_norm = Norm(layer, TensorRole::kMlpNorm, TensorRole::kMlpNormBias);
+  weights.mlp.gate = matrix(TensorRole::kGate);
+  weights.mlp.up = matrix(TensorRole::kUp);
+  weights.mlp.down = matrix(TensorRole::kDown);
+  weights.mlp.gate_bias = vector(TensorRole::kGateBias);
+  weights.mlp.up_bias = vector(TensorRole::kUpBias);
+  weights.mlp.down_bias = vector(TensorRole::kDownBias);
+  weights.router = matrix(TensorRole::kRouter);
+  weights.router_bias = vector(TensorRole::kRouterBias);
+  weights.router_correction = vector(TensorRole::kRouterCorrection);
+  for (int64_t e = experts.begin; e < experts.end; ++e) {
+    weights.experts.push_back(Expert(layer, e));
+  }
+  weights.expert_down_bias = vector(TensorRole::kExpertDownBias);
+  weights.shared.gate = matrix(TensorRole::kSharedGate);
+  weights.shared.up = matrix(TensorRole::kSharedUp);
+  weights.shared.down = matrix(TensorRole::kSharedDown);
+  weights.shared_expert_gate = matrix(TensorRole::kSharedExpertGate);
+  weights.post_mlp_norm = vector(TensorRole::kPostMlpNorm);
   return weights;
 }
 
@@ -112,6 +147,7 @@ absl::StatusOr<WeightsBuilder> WeightsBuilder::Create(const shard_loader::Decode
   WeightsBuilder builder;
   builder.layout_ = shard_loader::MakePackedLayout(spec, plan, dtype);
   RETURN_IF_ERROR(CheckSize(image, builder.layout_));
+  builder.one_plus_ = spec.norm.one_plus;
   builder.progress_.resize(builder.layout_.tensors.size());
   builder.image_ = std::move(image);
   return builder;
@@ -142,6 +178,8 @@ absl::Status WeightsBuilder::Add(const HostTensor& given) {
   if (!tensor->is_matrix) {
     float* const to = reinterpret_cast<float*>(image_.data() + tensor->offset);
     WidenElements(given.bytes.data(), given.dtype, part.rows, to + rows.begin);
+    const bool one_plus = one_plus_ && shard_loader::IsNormWeight(given.id.role);
+    for (int64_t i = rows.begin; one_plus && i < rows.end; ++i) to[i] += 1.0f;
     return absl::OkStatus();
   }
   const int64_t tiles = (tensor->rows + kTileRows - 1) / kTileRows;
@@ -181,13 +219,18 @@ absl::StatusOr<std::unique_ptr<const Weights>> Weights::Create(
   const ImageView view = {layout, image.data()};
   std::unique_ptr<Weights> weights(new Weights());
   weights->embedding_ = view.Matrix({-1, TensorRole::kEmbedding});
+  weights->embedding_project_ = view.Matrix({-1, TensorRole::kEmbeddingProject});
+  weights->position_embedding_ = view.Matrix({-1, TensorRole::kPositionEmbedding});
+  weights->embedding_norm_ =
+      view.Norm(-1, TensorRole::kEmbeddingNorm, TensorRole::kEmbeddingNormBias);
   for (int64_t layer = plan.layers.begin; layer < plan.layers.end; ++layer) {
-    weights->layers_.push_back(view.Layer(layer));
+    weights->layers_.push_back(view.Layer(layer, plan.experts));
   }
-  weights->final_norm_ = view.Vector({-1, TensorRole::kFinalNorm});
+  weights->final_norm_ = view.Norm(-1, TensorRole::kFinalNorm, TensorRole::kFinalNormBias);
+  weights->head_project_ = view.Matrix({-1, TensorRole::kHeadProject});
   weights->head_ = view.Matrix({-1, TensorRole::kHead});
-  const bool last_stage = weights->final_norm_ != nullptr;
-  if (last_stage && weights->head_.data == nullptr) weights->head_ = weights->embedding_;
+  weights->head_bias_ = view.Vector({-1, TensorRole::kHeadBias});
+  if (plan.has_head && weights->head_.data == nullptr) weights->head_ = weights->embedding_;
   weights->image_ = std::move(image);
   return std::unique_ptr<const Weights>(std::move(weights));
 }

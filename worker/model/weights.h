@@ -24,20 +24,42 @@
 namespace tessera::worker {
 
 // Null and empty where the spec does not have them. Borrowed from the image.
-struct LayerWeights {
-  const float* attention_norm = nullptr;
-  PackedMatrix query, key, value, output;
-  const float* query_bias = nullptr;
-  const float* key_bias = nullptr;
-  const float* value_bias = nullptr;
-  const float* query_norm = nullptr;
-  const float* key_norm = nullptr;
-  const float* output_bias = nullptr;
-  const float* mlp_norm = nullptr;
+struct NormWeights {
+  const float* weight = nullptr;
+  const float* bias = nullptr;
+};
+
+struct MlpWeights {
   PackedMatrix gate, up, down;
   const float* gate_bias = nullptr;
   const float* up_bias = nullptr;
   const float* down_bias = nullptr;
+};
+
+struct LayerWeights {
+  NormWeights attention_norm;
+  PackedMatrix query_down, latent_down, key_rope;
+  const float* query_down_norm = nullptr;
+  const float* latent_norm = nullptr;
+  PackedMatrix query, key, value, output;
+  const float* query_bias = nullptr;
+  const float* key_bias = nullptr;
+  const float* value_bias = nullptr;
+  NormWeights query_norm;
+  NormWeights key_norm;
+  const float* sinks = nullptr;
+  const float* output_bias = nullptr;
+  const float* post_attention_norm = nullptr;
+  NormWeights mlp_norm;
+  MlpWeights mlp;
+  PackedMatrix router;
+  const float* router_bias = nullptr;
+  const float* router_correction = nullptr;
+  std::vector<MlpWeights> experts;          // those that the rank holds, ascending
+  const float* expert_down_bias = nullptr;  // [experts of the model, hidden]
+  MlpWeights shared;
+  PackedMatrix shared_expert_gate;
+  const float* post_mlp_norm = nullptr;
 };
 
 // Immutable, thread-safe.
@@ -49,10 +71,17 @@ class Weights {
       const shard_loader::DecoderSpec& spec, const shard_loader::RankPlan& plan,
       shard_loader::DType dtype, Buffer image);
 
-  const PackedMatrix& embedding() const { return embedding_; }  // the first stage's
+  // The first stage's.
+  const PackedMatrix& embedding() const { return embedding_; }
+  const PackedMatrix& embedding_project() const { return embedding_project_; }
+  const PackedMatrix& position_embedding() const { return position_embedding_; }
+  const NormWeights& embedding_norm() const { return embedding_norm_; }
   const std::vector<LayerWeights>& layers() const { return layers_; }
-  const float* final_norm() const { return final_norm_; }  // the last stage's
-  const PackedMatrix& head() const { return head_; }       // likewise
+  // The last stage's.
+  const NormWeights& final_norm() const { return final_norm_; }
+  const PackedMatrix& head_project() const { return head_project_; }
+  const PackedMatrix& head() const { return head_; }
+  const float* head_bias() const { return head_bias_; }
   int64_t bytes() const { return image_.size(); }
 
  private:
@@ -60,9 +89,14 @@ class Weights {
 
   Buffer image_;
   PackedMatrix embedding_;
+  PackedMatrix embedding_project_;
+  PackedMatrix position_embedding_;
+  NormWeights embedding_norm_;
   std::vector<LayerWeights> layers_;
-  const float* final_norm_ = nullptr;
+  NormWeights final_norm_;
+  PackedMatrix head_project_;
   PackedMatrix head_;
+  const float* head_bias_ = nullptr;
 };
 
 // Packs the slices of a checkpoint as they come, in any order, narrowing matrices to the dtype of
@@ -88,6 +122,7 @@ class WeightsBuilder {
   absl::Status Count(size_t index, shard_loader::Range rows, const std::string& name);
 
   shard_loader::PackedLayout layout_;
+  bool one_plus_ = false;  // norm weights are one more than what is stored
   // Rows that were added, and their number; index: in layout_.tensors.
   struct Progress {
     std::set<int64_t> begins;

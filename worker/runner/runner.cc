@@ -170,7 +170,8 @@ absl::Status Runner::Impl::Load(const shard_loader::Checkpoint& checkpoint,
   memory_.weight_bytes = loaded.weights->bytes();
   memory_.workspace_bytes = workspace_.layout().bytes();
   memory_.kv_bytes = cache_.bytes();
-  decoder_ = std::make_unique<Decoder>(options_.spec, options_.plan, std::move(loaded.weights));
+  decoder_ = std::make_unique<Decoder>(options_.spec, options_.plan, std::move(loaded.weights),
+                                       options_.max_model_len);
   return absl::OkStatus();
 }
 

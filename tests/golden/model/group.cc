@@ -74,8 +74,8 @@ bool operator==(const Answer& a, const Answer& b) { return Difference(a, b).empt
 
 Group::Group(const std::filesystem::path& model, const GroupOptions& options) : options_(options) {
   checkpoint_ = Require(shard_loader::Checkpoint::Open(model));
-  const std::vector<shard_loader::RankPlan> plans = Require(
-      shard_loader::MakeRankPlans(checkpoint_->spec(), {options.tp, options.pp, options.lanes}));
+  const std::vector<shard_loader::RankPlan> plans = Require(shard_loader::MakeRankPlans(
+      checkpoint_->spec(), {options.tp, options.pp, options.lanes, options.ep}));
   std::vector<worker::GroupComms> comms =
       worker::MakeLocalComms(options.tp, options.pp, absl::Seconds(60));
   for (size_t rank = 0; rank < plans.size(); ++rank) {

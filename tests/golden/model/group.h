@@ -19,6 +19,7 @@ struct GroupOptions {
   int tp = 1;
   int pp = 1;
   int lanes = 8;
+  int ep = 1;
   shard_loader::DType dtype = shard_loader::DType::kF32;
   shard_loader::DType kv_dtype = shard_loader::DType::kF32;
   std::string kernels = "auto";

@@ -93,5 +93,21 @@ TEST_CASE("impossible degrees and lengths are errors, not reports") {
   CHECK_FALSE(PlanJson(*checkpoint, {.memory = true, .max_model_len = -1}).ok());
 }
 
+TEST_CASE("inspect and plan tell experts, latents and positions") {
+  const auto deepseek = OpenFixture("deepseek_v3");
+  CHECK_THAT(InspectText(*deepseek),
+             Contains("2 of 8 experts of 32 columns on 2 layers, 32 shared") &&
+                 Contains("yarn scaling by 40"));
+  CHECK(InspectJson(*deepseek)["spec"]["latent"]["query_rank"] == 48);
+  const nlohmann::json lanes = PlanJson(*deepseek, {.layout = {2, 1, 8}}).value();
+  CHECK(lanes["expert_order"] == "lanes");
+  CHECK(lanes["ranks"][1]["expert_columns"]["begin"] == 16);
+  const PlanRequest whole{.layout = {.tp = 2, .ep = 2}};
+  CHECK(PlanJson(*deepseek, whole).value()["ranks"][1]["experts"]["begin"] == 4);
+  CHECK_THAT(PlanText(*deepseek, whole).value(), Contains("in the order 'experts'"));
+  CHECK_THAT(InspectText(*OpenFixture("gpt2")), Contains("learned") && Contains("not gated"));
+  CHECK_THAT(InspectText(*OpenFixture("mpt")), Contains("ALiBi"));
+}
+
 }  // namespace
 }  // namespace tessera::shard_loader

@@ -114,7 +114,7 @@ TEST_CASE("Qwen2 has its window from max_window_layers on, or where layer_types 
 
 TEST_CASE("Qwen3 norms q and k, and has a head size that hidden does not give") {
   const DecoderSpec spec = Parse("qwen3").spec;
-  CHECK(spec.attention.qk_norm);
+  CHECK(spec.attention.qk_norm == QkNorm::kPerHead);
   CHECK(spec.attention.head_size == 32);
   CHECK_FALSE(spec.attention.qkv_bias);
   CHECK(Parse("qwen3", {{"attention_bias", true}}).spec.attention.output_bias);
@@ -130,23 +130,23 @@ TEST_CASE("names of tensors are those of the checkpoint") {
   CHECK(model.ForeignName({-1, TensorRole::kHead}) == "lm_head.weight");
 }
 
-TEST_CASE("every family names every role of a layer, each differently") {
+TEST_CASE("no family gives a role the same name twice") {
   for (const Family* family : Families()) {
-    std::set<std::string> names;
-    for (const NamePattern& pattern : family->names()) names.insert(pattern.name);
+    INFO(family->name);
+    std::set<std::pair<TensorRole, std::string>> names;
+    for (const NamePattern& pattern : family->names()) names.insert({pattern.role, pattern.name});
     CHECK(names.size() == family->names().size());
-    CHECK(names.size() == static_cast<size_t>(TensorRole::kHead) + 1);
+    CHECK(names.size() >= 10);
   }
 }
 
 TEST_CASE("an unknown architecture is refused with the list of those supported") {
   const absl::Status status =
-      Refused("llama_small", {{"architectures", {"BloomForCausalLM"}}, {"model_type", "bloom"}});
+      Refused("llama_small", {{"architectures", {"MambaForCausalLM"}}, {"model_type", "mamba"}});
   CHECK(status.code() == kUnsupported);
   CHECK_THAT(std::string(status.message()),
-             Contains("'BloomForCausalLM'") &&
-                 Contains("LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, "
-                          "Qwen3ForCausalLM"));
+             Contains("'MambaForCausalLM'") &&
+                 Contains("LlamaForCausalLM, MistralForCausalLM, MixtralForCausalLM"));
 }
 
 TEST_CASE("without architectures the model type decides, and the two must agree") {

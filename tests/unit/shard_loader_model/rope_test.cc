@@ -17,7 +17,8 @@ Outcome Read(const json& fields) {
   ConfigReader config(fields, "config.json");
   Outcome outcome;
   outcome.spec.context_length = 512;
-  ReadRope(config, outcome.spec);
+  outcome.spec.attention.head_size = 16;
+  ReadRope(config, {}, outcome.spec);
   outcome.status = config.status();
   return outcome;
 }
@@ -78,16 +79,68 @@ TEST_CASE("null and absent scaling mean none") {
   CHECK(Read(json::object()).spec.rope.theta == 10000.0);
 }
 
+TEST_CASE("yarn makes room for more positions, and keeps its numbers") {
+  const Outcome read = Read({{"rope_scaling",
+                              {{"type", "yarn"},
+                               {"factor", 40},
+                               {"beta_fast", 16},
+                               {"mscale", 1.0},
+                               {"mscale_all_dim", 0.5},
+                               {"original_max_position_embeddings", 64},
+                               {"truncate", false}}}});
+  REQUIRE(read.status.ok());
+  CHECK(read.spec.rope.scaling == RopeSpec::Scaling::kYarn);
+  CHECK(read.spec.rope.beta_fast == 16.0);
+  CHECK(read.spec.rope.mscale_all_dim == 0.5);
+  CHECK_FALSE(read.spec.rope.truncate);
+  CHECK(read.spec.context_length == 2560);
+}
+
+TEST_CASE("longrope needs a divisor for each frequency") {
+  const std::vector<double> right(8, 1.5), wrong(7, 1.5);
+  json fields = {
+      {"original_max_position_embeddings", 128},
+      {"rope_scaling", {{"type", "su"}, {"short_factor", right}, {"long_factor", right}}}};
+  const Outcome read = Read(fields);
+  REQUIRE(read.status.ok());
+  CHECK(read.spec.rope.scaling == RopeSpec::Scaling::kLongrope);
+  CHECK(read.spec.rope.factor == 4.0);
+  CHECK(read.spec.rope.original_context == 128);
+  CHECK(read.spec.rope.DependsOnContext());
+  fields["rope_scaling"]["long_factor"] = wrong;
+  CHECK_THAT(std::string(Read(fields).status.message()),
+             Contains("long_factor has 7 entries, expected 8"));
+}
+
+TEST_CASE("a part of each head is rotated, under the old key and the new ones") {
+  CHECK(Read({{"rotary_pct", 0.25}}).spec.attention.rotary_size == 4);
+  CHECK(Read({{"partial_rotary_factor", 0.5}}).spec.attention.rotary_size == 8);
+  CHECK(Read({{"rope_parameters", {{"partial_rotary_factor", 0.5}, {"rope_theta", 1e4}}}})
+            .spec.attention.rotary_size == 8);
+  CHECK(Read({{"rotary_emb_base", 500}}).spec.rope.theta == 500.0);
+  CHECK_THAT(std::string(Read({{"rotary_pct", 0.19}}).status.message()),
+             Contains("leaves 3 of 16"));
+}
+
+TEST_CASE("layers with a window may have a rope of their own") {
+  const Outcome read =
+      Read({{"rope_parameters",
+             {{"full_attention", {{"rope_type", "linear"}, {"factor", 8.0}, {"rope_theta", 1e6}}},
+              {"sliding_attention", {{"rope_theta", 1e4}}}}}});
+  REQUIRE(read.status.ok());
+  CHECK(read.spec.rope.theta == 1e6);
+  CHECK(read.spec.rope.factor == 8.0);
+  CHECK(read.spec.local_rope.theta == 1e4);
+  CHECK(read.spec.local_rope.scaling == RopeSpec::Scaling::kNone);
+}
+
 TEST_CASE("scalings that are not supported are refused by name") {
-  for (const char* type : {"yarn", "dynamic", "longrope", "mystery"}) {
+  for (const char* type : {"mrope", "mystery"}) {
     const absl::Status status =
         Read({{"rope_scaling", {{"rope_type", type}, {"factor", 2}}}}).status;
     CHECK(status.code() == absl::StatusCode::kUnimplemented);
     CHECK_THAT(std::string(status.message()), Contains(type));
   }
-  CHECK(Read({{"partial_rotary_factor", 0.5}}).status.code() == absl::StatusCode::kUnimplemented);
-  CHECK(Read({{"rope_parameters", {{"full_attention", json::object()}}}}).status.code() ==
-        absl::StatusCode::kUnimplemented);
 }
 
 TEST_CASE("numbers of a scaling are held to their bounds") {

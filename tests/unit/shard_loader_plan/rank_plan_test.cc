@@ -110,5 +110,46 @@ TEST_CASE("more stages than layers, degrees of zero and odd lane counts are refu
   }
 }
 
+DecoderSpec Experts(int64_t count, int64_t columns) {
+  DecoderSpec spec = Spec(8, 4, 512, 512, 4);
+  spec.moe.num_experts = count;
+  spec.moe.experts_per_token = 2;
+  spec.moe.intermediate_size = columns;
+  spec.moe.on_layer.assign(4, true);
+  return spec;
+}
+
+TEST_CASE("few experts are cut by columns, many are held whole") {
+  const auto few = MakeRankPlans(Experts(8, 512), {3, 1, 8}).value();
+  CHECK(few[0].expert_order == ExpertOrder::kLanes);
+  CHECK(few[1].experts == Range{0, 8});
+  CHECK(few[0].expert_columns == Range{0, 192});
+  CHECK(few[2].expert_columns == Range{384, 512});
+  const auto many = MakeRankPlans(Experts(20, 512), {3, 1, 8}).value();
+  CHECK(many[0].expert_order == ExpertOrder::kExperts);
+  CHECK(many[0].expert_columns == Range{0, 512});
+  // 20 bisected three times: 3 2 3 2 3 2 3 2.
+  CHECK(many[0].experts == Range{0, 8});
+  CHECK(many[1].experts == Range{8, 15});
+  CHECK(many[2].experts == Range{15, 20});
+  CHECK(std::string(ExpertOrderName(many[0].expert_order)) == "experts");
+}
+
+TEST_CASE("expert parallelism makes few experts whole, and is refused where it does not apply") {
+  const auto plans = MakeRankPlans(Experts(8, 512), {.tp = 2, .ep = 2}).value();
+  CHECK(plans[0].expert_order == ExpertOrder::kExperts);
+  CHECK(plans[1].experts == Range{4, 8});
+  CHECK(plans[1].expert_columns == Range{0, 512});
+  const auto refused = [](const DecoderSpec& spec, const Layout& layout) {
+    const auto made = MakeRankPlans(spec, layout);
+    CHECK(made.status().code() == absl::StatusCode::kFailedPrecondition);
+    return std::string(made.status().message());
+  };
+  CHECK_THAT(refused(Spec(8, 4, 512, 512, 4), {.tp = 2, .ep = 2}), Contains("has no experts"));
+  CHECK_THAT(refused(Experts(8, 512), {.tp = 4, .ep = 2}), Contains("use --tp 2 --ep 2"));
+  CHECK_THAT(refused(Experts(2, 512), {.tp = 3, .ep = 3}),
+             Contains("its 2 experts of 512 columns are 2 lanes"));
+}
+
 }  // namespace
 }  // namespace tessera::shard_loader

@@ -29,6 +29,23 @@ DecoderSpec SmallSpec() {
   return spec;
 }
 
+// Experts beside shared ones, latent attention, two residual branches.
+DecoderSpec RichSpec() {
+  DecoderSpec spec = SmallSpec();
+  spec.attention.num_kv_heads = 8;
+  spec.attention.qkv_bias = false;
+  spec.attention.value_size = 20;
+  spec.attention.rotary_begin = 16;
+  spec.attention.rotary_size = 8;
+  spec.attention.latent = {.query_rank = 12, .kv_rank = 10};
+  spec.moe.num_experts = 6;
+  spec.moe.experts_per_token = 2;
+  spec.moe.intermediate_size = 48;
+  spec.moe.shared_columns = 64;
+  spec.moe.on_layer = {false, true, true, true};
+  return spec;
+}
+
 std::vector<RankPlan> Plans(const DecoderSpec& spec, int tp, int pp) {
   auto plans = shard_loader::MakeRankPlans(spec, {tp, pp, 8});
   REQUIRE(plans.ok());
@@ -106,15 +123,27 @@ TEST_CASE("the KV cache takes exactly the planned bytes") {
   CHECK(cache->layer(0).num_kv_heads == 1);
 }
 
+TEST_CASE("the cache of latent attention holds each head's key and value") {
+  const DecoderSpec spec = RichSpec();
+  const RankPlan plan = Plans(spec, 2, 2)[3];
+  // 2 layers, 4 heads; keys 24 x 16, values 16 x 32.
+  CHECK(shard_loader::KvBytesPerBlock(spec, plan, DType::kF32) == 2 * 4 * (384 + 512) * 4);
+}
+
 TEST_CASE("buffers of the workspace do not overlap") {
-  const DecoderSpec spec = SmallSpec();
+  const DecoderSpec spec = GENERATE(SmallSpec(), RichSpec());
   for (const RankPlan& plan : Plans(spec, 3, 2)) {
     const auto layout = shard_loader::MakeWorkspaceLayout(spec, plan, {20, 4});
     int64_t end = 0;
     for (const auto& span :
-         {layout.residual, layout.normed, layout.angles, layout.query, layout.key, layout.value,
-          layout.attention, layout.gate, layout.up, layout.roots, layout.logit_input,
-          layout.shard_logits, layout.rank_logits, layout.logits, layout.sampling}) {
+         {layout.residual,    layout.normed,        layout.branch,       layout.embedded,
+          layout.angles,      layout.local_angles,  layout.query,        layout.key,
+          layout.value,       layout.attention,     layout.query_latent, layout.latent,
+          layout.key_rope,    layout.key_parts,     layout.squares,      layout.gate,
+          layout.up,          layout.router,        layout.expert_input, layout.expert_gate,
+          layout.expert_up,   layout.expert_parts,  layout.expert_sums,  layout.roots,
+          layout.logit_input, layout.logit_project, layout.shard_logits, layout.rank_logits,
+          layout.logits,      layout.sampling}) {
       if (span.bytes == 0) continue;
       CHECK(span.offset >= end);
       end = span.offset + span.bytes;
@@ -126,17 +155,22 @@ TEST_CASE("buffers of the workspace do not overlap") {
 }
 
 TEST_CASE("the bytes planned for sums between ranks are those that the communicators need") {
-  const DecoderSpec spec = SmallSpec();
+  const DecoderSpec spec = GENERATE(SmallSpec(), RichSpec());
   for (int tp : {2, 3, 5, 8}) {
     for (const RankPlan& plan : Plans(spec, tp, 1)) {
       for (int64_t tokens : {1, 100, 300, 5000}) {
         INFO("tp " << tp << ", rank " << plan.rank << ", " << tokens << " tokens");
         const auto layout = shard_loader::MakeWorkspaceLayout(spec, plan, {tokens, 4});
         const int64_t count = tokens * spec.hidden_size;
-        const size_t needed = std::max(
+        size_t needed = std::max(
             LaneSumWorkspace::Bytes(plan.attention_tree, plan.attention_lanes_by_rank,
                                     plan.tp_index, count),
             LaneSumWorkspace::Bytes(plan.mlp_tree, plan.mlp_lanes_by_rank, plan.tp_index, count));
+        for (const auto& dimension : {plan.moe, plan.shared}) {
+          if (dimension.lanes_by_rank.empty()) continue;
+          needed = std::max(needed, LaneSumWorkspace::Bytes(dimension.tree, dimension.lanes_by_rank,
+                                                            plan.tp_index, count));
+        }
         CHECK(layout.lane_sum_bytes == static_cast<int64_t>(needed));
       }
     }

@@ -67,5 +67,48 @@ TEST_CASE("angles are those of position times frequency") {
   }
 }
 
+TEST_CASE("yarn keeps fast elements, divides slow ones, and lengthens cosines") {
+  RopeSpec spec;
+  spec.scaling = RopeSpec::Scaling::kYarn;
+  spec.factor = 16;
+  spec.original_context = 4096;
+  const Rope scaled(spec, 128), plain(RopeSpec{}, 128);
+  CHECK(scaled.frequencies()[0] == plain.frequencies()[0]);
+  CHECK(scaled.frequencies()[63] == Approx(plain.frequencies()[63] / 16));
+  CHECK(scaled.attention_factor() == Approx(0.1 * std::log(16.0) + 1));
+  CHECK(scaled.score_factor() == 1.0f);
+  spec.mscale = 1;
+  spec.mscale_all_dim = 1;
+  spec.scales_scores = true;
+  const Rope balanced(spec, 128);
+  CHECK(balanced.attention_factor() == 1.0f);
+  CHECK(balanced.score_factor() == Approx(std::pow(0.1 * std::log(16.0) + 1, 2)));
+}
+
+TEST_CASE("longrope and dynamic scaling are fixed by the context of the deployment") {
+  RopeSpec spec;
+  spec.scaling = RopeSpec::Scaling::kLongrope;
+  spec.factor = 4;
+  spec.original_context = 100;
+  spec.short_divisors = {1, 2};
+  spec.long_divisors = {4, 8};
+  CHECK(Rope(spec, 4, 100).frequencies() == std::vector<float>{1.0f, 0.005f});
+  CHECK(Rope(spec, 4, 101).frequencies() == std::vector<float>{0.25f, 0.00125f});
+  CHECK(Rope(spec, 4, 100).attention_factor() ==
+        Approx(std::sqrt(1 + std::log(4.0) / std::log(100.0))));
+
+  RopeSpec dynamic;
+  dynamic.scaling = RopeSpec::Scaling::kDynamic;
+  dynamic.factor = 2;
+  dynamic.original_context = 100;
+  CHECK(Rope(dynamic, 8, 80).frequencies() == Rope(RopeSpec{}, 8).frequencies());
+  RopeSpec grown;  // 10000 * (2 * 400 / 100 - 1) ^ (8 / 6)
+  grown.theta = 10000 * std::pow(7.0, 8.0 / 6);
+  const Rope expected(grown, 8), found(dynamic, 8, 400);
+  for (size_t i = 0; i < 4; ++i) {
+    CHECK(found.frequencies()[i] == Approx(expected.frequencies()[i]));
+  }
+}
+
 }  // namespace
 }  // namespace tessera::worker

@@ -94,8 +94,8 @@ TEST_CASE("weights are read from the checkpoint once, and found in the image aft
   LoadedWeights again = load(0, shard_loader::DType::kF32);
   CHECK(first.bytes_read > 0);
   CHECK(again.bytes_read == 0);
-  const PackedMatrix& a = first.weights->layers()[0].gate;
-  const PackedMatrix& b = again.weights->layers()[0].gate;
+  const PackedMatrix& a = first.weights->layers()[0].mlp.gate;
+  const PackedMatrix& b = again.weights->layers()[0].mlp.gate;
   CHECK(a.data != b.data);
   CHECK(std::memcmp(a.data, b.data, static_cast<size_t>(a.rows * a.columns * 4)) == 0);
   CHECK(load(1, shard_loader::DType::kF32).bytes_read > 0);

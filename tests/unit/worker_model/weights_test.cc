@@ -85,9 +85,9 @@ TEST_CASE("weights are packed in tiles, matrices in their dtype and vectors in f
     // The rows that the last tile has too many are zeros.
     CHECK(LoadElement(head.data, shard_loader::PackedIndex(31, 3, 4, DType::kF16), DType::kF16) ==
           0.0f);
-    CHECK((*weights)->layers()[0].mlp_norm[3] == 0.75f);
+    CHECK((*weights)->layers()[0].mlp_norm.weight[3] == 0.75f);
     CHECK((*weights)->layers()[0].query_bias == nullptr);
-    CHECK((*weights)->layers()[0].down.columns == 8);
+    CHECK((*weights)->layers()[0].mlp.down.columns == 8);
   }
 }
 
