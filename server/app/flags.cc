@@ -54,7 +54,7 @@ void AddModelFlags(CLI::App& app, ServerOptions& options) {
                  "Tokens of prompt and answer together; 0: what the model was made for")
       ->group(group);
   app.add_option("--cache-dir", options.group.cache_dir,
-                 "Folder of packed weights, which the next start maps; none: nothing is kept; "
+                 "Folder of packed weights, which the next start reads; none: nothing is kept; "
                  "default: tessera in the user's cache folder")
       ->group(group);
   app.add_option("--chat-template", options.chat_template_file,
