@@ -56,11 +56,23 @@ void PrintSummary(const Sequence& sequence, const Context& context) {
                  << std::endl;
 }
 
+// Where there are several answers they do not come one after another: each is shown when all are
+// there.
+void PrintOneOfSeveral(size_t i, const Sequence& sequence, const Context& context) {
+  std::ostream& out = context.io.out;
+  out << (i == 0 ? "" : "\n") << "answer " << i + 1 << ":\n"
+      << (context.io.out_is_terminal ? ForTerminal(sequence.text) : sequence.text);
+  if (!sequence.text.ends_with('\n')) out << "\n";
+}
+
 void PrintDetails(const Completion& completion, const Context& context,
                   const AnswerOptions& options) {
   std::ostream& out = context.io.out;
   PrintLogprobs("prompt logprobs:", completion.accepted.prompt_logprobs, out);
-  for (const Sequence& sequence : completion.sequences) {
+  const bool several = completion.sequences.size() > 1;
+  for (size_t i = 0; i < completion.sequences.size(); ++i) {
+    const Sequence& sequence = completion.sequences[i];
+    if (several) PrintOneOfSeveral(i, sequence, context);
     PrintLogprobs("logprobs:", sequence.logprobs, out);
     if (options.show_token_ids) {
       out << "prompt token ids: " << absl::StrJoin(completion.accepted.prompt_token_ids, ",")
@@ -97,7 +109,7 @@ Answer ShowStream(Stream<GenerateEvent>& stream, const Context& context, bool pr
 
 int ShowAnswer(Stream<GenerateEvent>& stream, const Context& context,
                const AnswerOptions& options) {
-  Answer answer = ShowStream(stream, context, !options.json);
+  Answer answer = ShowStream(stream, context, !options.json && !options.several);
   if (answer.interrupted) return kExitInterrupted;
   if (!answer.status.ok()) return context.Fail(answer.status);
   if (options.json) {

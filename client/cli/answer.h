@@ -12,6 +12,7 @@ namespace tessera::client {
 struct AnswerOptions {
   bool json = false;            // one object at the end instead of text
   bool show_token_ids = false;  // after the text
+  bool several = false;         // answers are asked for: they are shown when all are there
 };
 
 struct Answer {

@@ -117,6 +117,12 @@ int Run(Flags& flags, const Context& context) {
     if (!flags.system.empty()) messages.push_back({.role = "system", .content = flags.system});
     messages.push_back({.role = "user", .content = TextOrStdin(flags.message, context.io)});
   }
+  flags.answer.several = flags.chat.sampling.n.value_or(1) > 1;
+  if (converse && flags.answer.several) {
+    context.Fail(
+        absl::InvalidArgumentError("--n is for one message; a conversation has one answer"));
+    return kExitUsage;
+  }
   auto client = context.Connect();
   if (!client.ok()) return context.Fail(client.status());
   if (converse) return Conversing(flags, **client, context).Run();

@@ -42,6 +42,7 @@ int Run(Flags& flags, const Context& context) {
   }
   if (flags.answer.json || flags.answer.show_token_ids) flags.generate.output.token_ids = true;
 
+  flags.answer.several = flags.generate.sampling.n.value_or(1) > 1;
   auto client = context.Connect();
   if (!client.ok()) return context.Fail(client.status());
   auto stream = (*client)->Generate(flags.generate);

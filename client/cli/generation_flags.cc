@@ -85,6 +85,14 @@ void AddSampling(CLI::App& app, SamplingOptions& sampling) {
                  "Taken once per time that a token stands in the answer")
       ->group(group);
   app.add_option("--seed", sampling.seed, "The same seed draws the same tokens")->group(group);
+  app.add_option("--n", sampling.n, "Answers to the same prompt")->group(group);
+  app.add_option("--best-of", sampling.best_of, "Draw so many answers and show the N likeliest")
+      ->group(group);
+  app.add_option("--beam-width", sampling.beam_width, "Search with so many beams, drawing nothing")
+      ->group(group);
+  app.add_option("--length-penalty", sampling.length_penalty,
+                 "Of beams: above 0 longer answers score better")
+      ->group(group);
   AddRestrictions(app, sampling);
 }
 

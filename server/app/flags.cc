@@ -26,6 +26,8 @@ constexpr char kFooter[] =
     "2 wrong flags or configuration file; 128 + N ended at once by a repeated signal N.\n\n"
     "Example: tessera-server --model ./Llama-3.2-1B-Instruct --tp 2 --grpc-port 8001";
 
+constexpr int kSpeculativeTokens = 4;
+
 // Flags that do not fit their field as they are.
 struct RawFlags {
   double step_timeout = 5;
@@ -54,7 +56,7 @@ void AddModelFlags(CLI::App& app, ServerOptions& options) {
                  "Tokens of prompt and answer together; 0: what the model was made for")
       ->group(group);
   app.add_option("--cache-dir", options.group.cache_dir,
-                 "Folder of packed weights, which the next start maps; none: nothing is kept; "
+                 "Folder of packed weights, which the next start reads; none: nothing is kept; "
                  "default: tessera in the user's cache folder")
       ->group(group);
   app.add_option("--chat-template", options.chat_template_file,
@@ -134,6 +136,33 @@ void AddLimitFlags(CLI::App& app, ServerOptions& options, RawFlags& raw) {
       ->group(name);
 }
 
+void AddSpeculationFlags(CLI::App& app, ServerOptions& options) {
+  const std::string name = "Speculation";
+  SpeculationOptions& speculation = options.group.speculation;
+  app.add_option(
+         "--speculate", options.speculate,
+         "Guess tokens, which changes no answer: ngram (from the text), draft (by --draft); "
+         "auto: draft where --draft is given")
+      ->check(CLI::IsMember({"auto", "off", "ngram", "draft"}))
+      ->group(name);
+  app.add_option("--draft", options.draft_dir,
+                 "Folder of a smaller checkpoint with the same tokenizer")
+      ->group(name);
+  app.add_option("--num-speculative-tokens", speculation.num_tokens,
+                 "The most tokens that are guessed at a time")
+      ->default_val(kSpeculativeTokens)
+      ->check(CLI::Range(1, 32))
+      ->group(name);
+  app.add_option("--ngram-prompt-lookup-min", speculation.ngram_min,
+                 "The fewest last tokens that must have come before")
+      ->check(CLI::Range(1, 64))
+      ->group(name);
+  app.add_option("--ngram-prompt-lookup-max", speculation.ngram_max,
+                 "The most last tokens that are looked for")
+      ->check(CLI::Range(1, 64))
+      ->group(name);
+}
+
 void AddServiceFlags(CLI::App& app, ServerOptions& options) {
   const std::string name = "Service";
   app.add_option("--host", options.frontend.host, "Address to listen on")->group(name);
@@ -175,6 +204,25 @@ std::string CheckTogether(const ServerOptions& options) {
   return "";
 }
 
+// What is wrong with the flags, or empty.
+std::string ResolveSpeculation(ServerOptions& options) {
+  SpeculationOptions& speculation = options.group.speculation;
+  const bool has_draft = !options.draft_dir.empty();
+  if (options.speculate == "auto") options.speculate = has_draft ? "draft" : "off";
+  if (options.speculate == "off") speculation.num_tokens = 0;
+  if (options.speculate == "draft" && !has_draft) {
+    return "--speculate draft needs --draft DIR: the folder of a smaller checkpoint";
+  }
+  if (options.speculate == "ngram" && has_draft) {
+    return "--speculate ngram and --draft exclude each other";
+  }
+  if (speculation.ngram_min > speculation.ngram_max) {
+    return absl::StrCat("--ngram-prompt-lookup-min ", speculation.ngram_min,
+                        " is more than --ngram-prompt-lookup-max ", speculation.ngram_max);
+  }
+  return "";
+}
+
 FlagsExit Usage(const std::string& problem) {
   return {kExitUsage, absl::StrCat("tessera-server: ", problem,
                                    "\nRun tessera-server --help for the flags.\n")};
@@ -193,6 +241,7 @@ std::variant<ServerOptions, FlagsExit> ParseFlags(int argc, const char* const* a
   AddModelFlags(app, options);
   AddGroupFlags(app, options, raw);
   AddLimitFlags(app, options, raw);
+  AddSpeculationFlags(app, options);
   AddServiceFlags(app, options);
   NameVariables(app);
   try {
@@ -207,6 +256,7 @@ std::variant<ServerOptions, FlagsExit> ParseFlags(int argc, const char* const* a
   options.drain_timeout = absl::Seconds(raw.drain_timeout);
   options.engine.prefix_cache = !raw.no_prefix_cache;
   std::string problem = CheckTogether(options);
+  if (problem.empty()) problem = ResolveSpeculation(options);
   if (!problem.empty()) return Usage(problem);
   return options;
 }

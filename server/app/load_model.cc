@@ -128,6 +128,20 @@ absl::Status LoadText(const ServerOptions& options, LoadedModel* loaded) {
   return absl::OkStatus();
 }
 
+// A draft model without tokenizer files takes the model's.
+absl::Status CheckSameTokens(const std::string& draft_dir, const Tokenizer& tokenizer) {
+  absl::StatusOr<std::unique_ptr<const Tokenizer>> draft = Tokenizer::Load(draft_dir);
+  if (absl::IsNotFound(draft.status())) return absl::OkStatus();
+  RETURN_IF_ERROR(draft.status());
+  for (uint32_t id = 0; id < std::max(tokenizer.size(), (*draft)->size()); ++id) {
+    if (tokenizer.TokenText(id) == (*draft)->TokenText(id)) continue;
+    return absl::FailedPreconditionError(absl::StrCat(
+        "--draft ", draft_dir, ": its tokenizer is another one: token ", id, " is '",
+        (*draft)->TokenText(id), "' there and '", tokenizer.TokenText(id), "' in the model's"));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<LoadedModel> LoadModel(const ServerOptions& options) {
@@ -135,6 +149,10 @@ absl::StatusOr<LoadedModel> LoadModel(const ServerOptions& options) {
   ASSIGN_OR_RETURN(loaded.checkpoint,
                    shard_loader::Checkpoint::Open(options.model_dir, {.format = options.format}));
   RETURN_IF_ERROR(LoadText(options, &loaded));
+  if (options.speculate == "draft") {
+    ASSIGN_OR_RETURN(loaded.draft, shard_loader::Checkpoint::Open(options.draft_dir));
+    RETURN_IF_ERROR(CheckSameTokens(options.draft_dir, *loaded.tokenizer));
+  }
   loaded.served = Describe(loaded, options);
   return loaded;
 }

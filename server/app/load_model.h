@@ -15,6 +15,7 @@ namespace tessera::server {
 
 struct LoadedModel {
   std::unique_ptr<const shard_loader::Checkpoint> checkpoint;
+  std::unique_ptr<const shard_loader::Checkpoint> draft;  // null: no draft model
   std::unique_ptr<const Tokenizer> tokenizer;
   std::unique_ptr<const ChatTemplate> chat_template;  // null: the model has none
   ServedModel served;

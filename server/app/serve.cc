@@ -56,6 +56,7 @@ std::string RuntimeDir() {
 
 absl::Status CompleteGroupOptions(ServerOptions& options, const LoadedModel& model) {
   options.group.checkpoint = model.checkpoint.get();
+  options.group.speculation.draft = model.draft.get();
   std::error_code error;
   fs::path self = fs::read_symlink("/proc/self/exe", error);
   options.group.worker_program = (self.parent_path() / "tessera-worker").string();
@@ -86,6 +87,13 @@ std::string Banner(const ServerOptions& options, const LoadedModel& model, const
   absl::StrAppend(&text, "  group    tp=", group.tp, " pp=", group.pp, ", ", group.ranks.size(),
                   options.group.workers.empty() ? " local ranks" : " remote ranks", ", comm ",
                   group.comm, options.group.comm == "auto" ? " (auto)\n" : " (--comm)\n");
+  const SpeculationOptions& speculation = options.group.speculation;
+  if (speculation.num_tokens > 0) {
+    absl::StrAppend(&text, "  guesses  up to ", speculation.num_tokens, " tokens, ",
+                    speculation.draft == nullptr
+                        ? std::string("from the text (--speculate ngram)\n")
+                        : absl::StrCat("by ", options.draft_dir, " (--draft)\n"));
+  }
   absl::StrAppend(&text, "  numerics ", numerics_id);
   return text;
 }

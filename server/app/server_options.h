@@ -20,6 +20,8 @@ struct ServerOptions {
   absl::Duration drain_timeout = absl::Seconds(30);
   std::string log_level = "info";
   std::string log_format = "text";
+  std::string speculate = "auto";  // auto (draft where draft_dir is given), off, ngram, draft
+  std::string draft_dir;
   GroupOptions group;
   EngineOptions engine;
   FrontendOptions frontend;

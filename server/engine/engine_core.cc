@@ -50,44 +50,73 @@ void EngineCore::Submit(uint64_t key, Request request, std::shared_ptr<ResponseS
   if (ready()) Admit(key, live);
 }
 
-void EngineCore::Admit(uint64_t key, Live& live) {
-  if (!live.sequence) {
-    const Request& request = *live.request;
-    uint64_t cache = uint64_t{facts_.num_kv_blocks} * facts_.block_size;
-    uint64_t longest = std::min<uint64_t>(facts_.max_model_len, cache);
-    uint64_t wanted = request.prompt.size() +
-                      std::max<uint64_t>(request.max_tokens.value_or(1),
-                                         std::max<uint64_t>(request.continue_from.size(), 1));
-    if (wanted > longest) {
-      return End(key, FieldError(request.max_tokens ? "stop.max_tokens" : "prompt",
-                                 absl::StrCat("the prompt and the answer need ", wanted,
-                                              " tokens, but this server holds at most ", longest,
-                                              " of one request; send less or ask for less")));
-    }
-    environment_.counters->prompt_tokens_total += request.prompt.size();
-    live.sequence = std::make_unique<Sequence>(*std::exchange(live.request, std::nullopt), longest,
-                                               *environment_.tokenizer);
-    if (!live.sequence->request().prompt_logprobs) Accept(live);
-    if (live.sequence->finished()) return Finish(key);
+absl::Status EngineCore::CheckFits(const Request& request, uint64_t longest) const {
+  uint64_t wanted = request.prompt.size() +
+                    std::max<uint64_t>(request.max_tokens.value_or(1),
+                                       std::max<uint64_t>(request.continue_from.size(), 1));
+  if (wanted > longest) {
+    return FieldError(request.max_tokens ? "stop.max_tokens" : "prompt",
+                      absl::StrCat("the prompt and the answer need ", wanted,
+                                   " tokens, but this server holds at most ", longest,
+                                   " of one request; send less or ask for less"));
   }
-  SequenceInfo info = InfoOf(live);
-  if (!scheduler_->Add(key, info)) {
-    return End(key, absl::InvalidArgumentError(
-                        absl::StrCat("the request may need ", info.max_length,
-                                     " tokens of KV cache, which the group no longer has")));
-  }
-  scheduler_->SetPaused(key, live.paused_since || suspects_.Held(key));
+  if (!request.beam_width) return absl::OkStatus();
+  // Beams go on together, so all must find room beside each other.
+  const uint64_t length =
+      request.prompt.size() + request.max_tokens.value_or(longest - request.prompt.size());
+  const uint64_t blocks = (length + facts_.block_size - 1) / facts_.block_size;
+  const uint64_t most = std::min<uint64_t>(facts_.max_num_seqs, facts_.num_kv_blocks / blocks);
+  if (*request.beam_width <= most) return absl::OkStatus();
+  return FieldError("sampling.beam_width",
+                    absl::StrCat("sampling.beam_width is ", *request.beam_width, ", but of ",
+                                 length, " tokens each this server holds at most ", most,
+                                 " at a time; ask for fewer beams or a smaller stop.max_tokens"));
 }
 
-SequenceInfo EngineCore::InfoOf(const Live& live) const {
-  const Sequence& sequence = *live.sequence;
+void EngineCore::Admit(uint64_t key, Live& live) {
+  if (!live.group) {
+    uint64_t cache = uint64_t{facts_.num_kv_blocks} * facts_.block_size;
+    uint64_t longest = std::min<uint64_t>(facts_.max_model_len, cache);
+    absl::Status fits = CheckFits(*live.request, longest);
+    if (!fits.ok()) return End(key, fits);
+    environment_.counters->prompt_tokens_total += live.request->prompt.size();
+    live.group = std::make_unique<SequenceGroup>(*std::exchange(live.request, std::nullopt),
+                                                 longest, *environment_.tokenizer);
+    if (!live.group->request().prompt_logprobs) Accept(live);
+    if (live.group->members()[0]->sequence && live.group->members()[0]->sequence->finished()) {
+      return Settle(key);
+    }
+  }
+  for (SequenceGroup::Member* member : live.group->Unplaced()) {
+    if (!Place(key, live, *member)) return;
+  }
+}
+
+bool EngineCore::Place(uint64_t key, Live& live, SequenceGroup::Member& member) {
+  member.id = next_sequence_++;
+  const SequenceInfo info = InfoOf(live, member);
+  if (!scheduler_->Add(member.id, info)) {
+    End(key, absl::InvalidArgumentError(
+                 absl::StrCat("the request may need ", info.max_length,
+                              " tokens of KV cache, which the group no longer has")));
+    return false;
+  }
+  places_[member.id] = {key, &member};
+  scheduler_->SetPaused(member.id, IsPaused(key, live, member));
+  return true;
+}
+
+SequenceInfo EngineCore::InfoOf(const Live& live, const SequenceGroup::Member& member) const {
   SequenceInfo info;
-  info.log = &sequence.log();
-  info.max_length = sequence.prompt_length() + sequence.max_tokens();
+  info.log = &member.log();
+  info.max_length = live.group->max_length();
   info.arrival = live.arrival;
   // Of what is found in the cache there are no logits.
-  info.reads_cache = !sequence.request().prompt_logprobs.has_value();
+  info.reads_cache = !live.group->request().prompt_logprobs || live.accepted;
   info.cache_scope = absl::StrCat(facts_.numerics_id, "/", facts_.weights_version);
+  info.one_at_a_time = live.group->is_beams();
+  // Every beam is looked at between its tokens.
+  info.max_ids = live.group->is_beams() ? 1 : 1 + facts_.num_speculative_tokens;
   return info;
 }
 
@@ -98,10 +127,10 @@ EngineCore::Live* EngineCore::Find(uint64_t key) {
 
 void EngineCore::Accept(Live& live) {
   live.accepted = true;
-  live.stream->Push(AcceptedEvent{.seed = live.sequence->request().sampling.seed,
+  live.stream->Push(AcceptedEvent{.seed = live.group->request().sampling.seed,
                                   .numerics_id = facts_.numerics_id,
                                   .weights_version = facts_.weights_version,
-                                  .prompt_logprobs = live.sequence->TakePromptLogprobs()});
+                                  .prompt_logprobs = live.group->TakePromptLogprobs()});
 }
 
 void EngineCore::Cancel(uint64_t key, const absl::Status& status) { End(key, status); }
@@ -120,9 +149,7 @@ void EngineCore::Drained(uint64_t key) {
 
 void EngineCore::UpdatePaused() {
   if (!ready()) return;
-  for (const auto& [key, live] : live_) {
-    scheduler_->SetPaused(key, live->paused_since || suspects_.Held(key));
-  }
+  for (const auto& [key, live] : live_) UpdatePaused(key, *live);
 }
 
 void EngineCore::OnReady(uint64_t epoch, const GroupFacts& facts, absl::Time now) {
@@ -152,13 +179,18 @@ void EngineCore::OnLost(uint64_t epoch, const absl::Status& why, absl::Time now)
   std::set<uint64_t> in_steps;
   for (const auto& flight : scheduler_->flights()) {
     for (const Scheduler::Part& part : flight.parts) {
-      const Live* live = Find(part.sequence);
-      if (live != nullptr && live->admission == part.admission) in_steps.insert(part.sequence);
+      auto it = places_.find(part.sequence);
+      if (it == places_.end() || it->second.member->admission != part.admission) continue;
+      in_steps.insert(it->second.key);
     }
   }
   earlier_preemptions_ += scheduler_->num_preemptions();
   // OnReady gives every log to a new one.
   scheduler_.reset();
+  places_.clear();
+  for (const auto& [key, live] : live_) {
+    if (live->group) live->group->LoseWorkers();
+  }
   if (std::optional<uint64_t> guilty = suspects_.Died({in_steps.begin(), in_steps.end()})) {
     absl::Status status = absl::AbortedError(absl::StrCat(
         "the request is given up: its group was lost every time that it was computed, at last ",
@@ -174,9 +206,14 @@ void EngineCore::RecordLoss(uint64_t epoch, const absl::Status& why, absl::Time 
                   .cause = std::string(why.message()),
                   .at = now};
   for (const auto& [key, live] : live_) {
-    if (!scheduler_->Resident(key)) continue;
-    ++loss.requests_replayed;
-    loss.tokens_replayed += live->sequence->log().size();
+    bool replayed = false;
+    for (size_t i = 0; live->group && i < live->group->members().size(); ++i) {
+      const SequenceGroup::Member& member = *live->group->members()[i];
+      if (!scheduler_->Resident(member.id)) continue;
+      replayed = true;
+      loss.tokens_replayed += member.log().size();
+    }
+    loss.requests_replayed += replayed;
   }
   environment_.counters->tokens_replayed_total += loss.tokens_replayed;
   environment_.losses->Lost(std::move(loss));
@@ -194,61 +231,102 @@ void EngineCore::OnStep(uint64_t epoch, StepResult result) {
   if (scheduler_->flights().empty() || scheduler_->flights().front().step != result.step) return;
   ++environment_.counters->steps_total;
   for (SequenceResult& part : result.results) Apply(result.step, part);
-  std::vector<uint64_t> finished;
+  std::vector<uint64_t> keys;  // of the requests that had a part in it
   for (const Scheduler::Part& part : scheduler_->flights().front().parts) {
-    Live* live = Find(part.sequence);
-    if (live == nullptr || live->admission != part.admission) continue;
-    if (live->sequence->finished()) {
-      finished.push_back(part.sequence);
-    } else if (part.draws && live->drawn_step != result.step) {
+    auto it = places_.find(part.sequence);
+    if (it == places_.end() || it->second.member->admission != part.admission) continue;
+    const auto [key, member] = it->second;
+    if (part.draws && member->drawn_step != result.step) {
       // A worker that computed all that is known has drawn a token, or ended the sequence.
-      End(part.sequence,
-          absl::InternalError("the workers returned no token for a finished prompt"));
+      End(key, absl::InternalError("the workers returned no token for a finished prompt"));
+    } else if (part.draws && (keys.empty() || keys.back() != key)) {
+      keys.push_back(key);
     }
   }
   scheduler_->Reported();
-  for (uint64_t key : finished) Finish(key);
+  for (uint64_t key : keys) Settle(key);
 }
 
 void EngineCore::Apply(uint64_t step, SequenceResult& result) {
-  const uint64_t key = result.sequence;
-  Live* found = Find(key);
+  auto it = places_.find(result.sequence);
   // Ended, or preempted and started again, since the step was sent.
-  if (found == nullptr || found->admission != result.admission) return;
-  Live& live = *found;
-  live.sequence->AddPromptLogprobs(result.prompt_position, std::move(result.prompt_tokens));
+  if (it == places_.end() || it->second.member->admission != result.admission) return;
+  const auto [key, member] = it->second;
+  Live& live = *live_.at(key);
+  if (!result.prompt_tokens.empty()) {
+    live.group->AddPromptLogprobs(result.prompt_position, std::move(result.prompt_tokens));
+  }
   if (result.finish == Finish::kFailed) {
     return End(key, GivenUp(result));
   }
   if (result.tokens.empty()) return;
   if (!live.accepted) Accept(live);
-  live.drawn_step = step;
-  DeltaEvent delta = live.sequence->Append(std::move(result.tokens));
-  environment_.counters->completion_tokens_total += delta.tokens.size();
+  member->drawn_step = step;
   if (suspects_.Gained(key)) UpdatePaused();
-  live.stream->Push(std::move(delta));
-  if (!live.sequence->finished()) {
-    if (result.finish != Finish::kRunning) {
-      return End(key, absl::InternalError("the workers ended a sequence before its end"));
+  std::vector<ResponseEvent> events;
+  absl::Status taken = live.group->Take(*member, result, events);
+  Tell(live, std::move(events));
+  if (!taken.ok()) return End(key, taken);
+  if (live.stream->full()) Pause(key, live);
+}
+
+void EngineCore::Tell(Live& live, std::vector<ResponseEvent> events) {
+  for (ResponseEvent& event : events) {
+    if (auto* delta = std::get_if<DeltaEvent>(&event)) {
+      environment_.counters->completion_tokens_total += delta->tokens.size();
+    } else if (auto* finished = std::get_if<FinishedEvent>(&event)) {
+      finished->cached_tokens = live.cached_tokens.value_or(0);
     }
-    if (live.stream->full()) Pause(key, live);
+    live.stream->Push(std::move(event));
   }
+}
+
+void EngineCore::Settle(uint64_t key) {
+  Live* live = Find(key);
+  if (live == nullptr) return;
+  if (!live->accepted) Accept(*live);
+  SequenceGroup::Changes changes = live->group->Settle();
+  if (!changes.failure.ok()) return End(key, changes.failure);
+  for (const SequenceGroup::Fork& fork : changes.forks) {
+    fork.child->id = next_sequence_++;
+    const SequenceInfo info = InfoOf(*live, *fork.child);
+    if (!scheduler_->Fork(fork.parent->id, fork.child->id, info)) {
+      return End(key, absl::InternalError("a fork may need more than its parent"));
+    }
+    places_[fork.child->id] = {key, fork.child};
+    scheduler_->SetPaused(fork.child->id, IsPaused(key, *live, *fork.child));
+  }
+  for (const auto& member : changes.ends) Forget(*member);
+  for (const SequenceGroup::Member* member : changes.paused) {
+    scheduler_->SetPaused(member->id, IsPaused(key, *live, *member));
+  }
+  Tell(*live, std::move(changes.events));
+  if (changes.done) End(key, absl::OkStatus());
+}
+
+void EngineCore::Forget(const SequenceGroup::Member& member) {
+  if (member.id == 0) return;
+  places_.erase(member.id);
+  if (scheduler_) scheduler_->Remove(member.id);
 }
 
 void EngineCore::Pause(uint64_t key, Live& live) {
   if (live.paused_since) return;
   live.paused_since = now_;
   SetWake(key, live);
-  scheduler_->SetPaused(key, true);
+  UpdatePaused(key, live);
 }
 
-void EngineCore::Finish(uint64_t key) {
-  Live& live = *live_.at(key);
-  if (!live.accepted) Accept(live);
-  FinishedEvent event = *live.sequence->finished();
-  event.cached_tokens = live.cached_tokens.value_or(0);
-  live.stream->Push(std::move(event));
-  End(key, absl::OkStatus());
+void EngineCore::UpdatePaused(uint64_t key, const Live& live) {
+  if (!live.group) return;
+  for (const auto& member : live.group->members()) {
+    if (member->id != 0) scheduler_->SetPaused(member->id, IsPaused(key, live, *member));
+  }
+}
+
+bool EngineCore::IsPaused(uint64_t key, const Live& live,
+                          const SequenceGroup::Member& member) const {
+  return live.paused_since || member.paused || suspects_.Held(key);
 }
 
 void EngineCore::End(uint64_t key, const absl::Status& status, bool discard) {
@@ -259,14 +337,16 @@ void EngineCore::End(uint64_t key, const absl::Status& status, bool discard) {
   live_.erase(it);
   deadlines_.erase({live.wake, key});
   LeaveQueue(live);
-  if (scheduler_) scheduler_->Remove(key);
+  if (live.group) {
+    for (const auto& member : live.group->members()) Forget(*member);
+  }
   if (suspects_.Ended(key)) UpdatePaused();
   if (absl::IsCancelled(status) || absl::IsDeadlineExceeded(status)) {
     ++environment_.counters->requests_cancelled;
   } else if (!status.ok()) {
     ++environment_.counters->requests_failed;
   }
-  environment_.on_end(live.sequence ? live.sequence->request() : *live.request);
+  environment_.on_end(live.group ? live.group->request() : *live.request);
   live.stream->End(status, discard);
 }
 
@@ -322,13 +402,16 @@ bool EngineCore::NextStep() {
   std::optional<Step> step = scheduler_->Next(now_);
   if (!step) return false;
   for (SequenceStart& start : step->starts) {
-    Live& live = *live_.at(start.sequence);
+    const auto [key, member] = places_.at(start.sequence);
+    Live& live = *live_.at(key);
     LeaveQueue(live);
-    live.admission = start.admission;
+    member->admission = start.admission;
+    // Of what one of its sequences has computed another finds nothing new.
     if (!live.cached_tokens) {
-      live.cached_tokens = std::min(start.cached_tokens, live.sequence->prompt_length());
+      const size_t prompt = live.group->request().prompt.size();
+      live.cached_tokens = std::min(start.cached_tokens, static_cast<uint32_t>(prompt));
     }
-    live.sequence->Describe(start);
+    live.group->Describe(*member, start);
   }
   environment_.executor->Submit(epoch_, *step);
   return true;
@@ -337,7 +420,7 @@ bool EngineCore::NextStep() {
 void EngineCore::PublishFigures() {
   Counters& counters = *environment_.counters;
   counters.running = ready() ? scheduler_->num_resident() : 0;
-  counters.waiting = live_.size() - counters.running;
+  counters.waiting = ready() ? scheduler_->num_waiting() : live_.size();
   if (!ready()) return;
   counters.kv_blocks_total = scheduler_->pool().num_blocks();
   counters.kv_blocks_free = scheduler_->pool().num_available();

@@ -17,7 +17,7 @@
 #include "server/engine/loss_log.h"
 #include "server/engine/request.h"
 #include "server/engine/response_stream.h"
-#include "server/engine/sequence.h"
+#include "server/engine/sequence_group.h"
 #include "server/engine/suspects.h"
 #include "server/executor/executor.h"
 #include "server/metrics/counters.h"
@@ -68,32 +68,45 @@ class EngineCore {
  private:
   struct Live {
     std::shared_ptr<ResponseStream> stream;
-    std::optional<Request> request;      // until the group's facts are known
-    std::unique_ptr<Sequence> sequence;  // from then on
+    std::optional<Request> request;        // until the group's facts are known
+    std::unique_ptr<SequenceGroup> group;  // from then on
     absl::Time arrival;
     absl::Time deadline;
-    uint32_t admission = 0;
     bool queued = true;
     bool accepted = false;  // AcceptedEvent sent
     std::optional<absl::Time> paused_since;
     absl::Time wake = absl::InfiniteFuture();  // as deadlines_ has it
-    uint64_t drawn_step = 0;                   // the last one that brought tokens
     std::optional<uint32_t> cached_tokens;     // of the prompt, when it was first admitted
   };
 
   bool ready() const { return scheduler_ != nullptr; }
-  // Makes the sequence, tells Accepted, and gives it to the scheduler; or ends the request.
+  // A sequence of a request, by its id.
+  struct SequencePlace {
+    uint64_t key = 0;
+    SequenceGroup::Member* member = nullptr;
+  };
+
+  // Makes the sequences, tells Accepted, and gives them to the scheduler; or ends the request.
   void Admit(uint64_t key, Live& live);
+  // Why a request can never be answered here; `longest` tokens are the most of one sequence.
+  absl::Status CheckFits(const Request& request, uint64_t longest) const;
+  // False where the request had to be ended.
+  bool Place(uint64_t key, Live& live, SequenceGroup::Member& member);
   void Accept(Live& live);
   Live* Find(uint64_t key);
   std::vector<uint64_t> Keys() const;  // of all that live, in the order of arrival
-  SequenceInfo InfoOf(const Live& live) const;
+  SequenceInfo InfoOf(const Live& live, const SequenceGroup::Member& member) const;
   void Apply(uint64_t step, SequenceResult& result);
-  void Finish(uint64_t key);
+  // Does what the results of a step call for; ends the request where nothing is left to compute.
+  void Settle(uint64_t key);
+  void Forget(const SequenceGroup::Member& member);
   // Removes a request and tells its reader.
   void End(uint64_t key, const absl::Status& status, bool discard = false);
   void EndOverdue();
   void Pause(uint64_t key, Live& live);
+  void UpdatePaused(uint64_t key, const Live& live);
+  bool IsPaused(uint64_t key, const Live& live, const SequenceGroup::Member& member) const;
+  void Tell(Live& live, std::vector<ResponseEvent> events);
   // Brings deadlines_ up to date.
   void SetWake(uint64_t key, Live& live);
   // False where there is nothing to compute now.
@@ -108,6 +121,8 @@ class EngineCore {
   const Environment environment_;
   absl::flat_hash_map<uint64_t, std::unique_ptr<Live>> live_;
   std::set<std::pair<absl::Time, uint64_t>> deadlines_;  // of those that have one
+  absl::flat_hash_map<uint64_t, SequencePlace> places_;  // by sequence
+  uint64_t next_sequence_ = 1;
   size_t num_queued_ = 0;
   absl::Time now_;
   uint64_t epoch_ = 0;

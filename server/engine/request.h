@@ -25,6 +25,12 @@ struct Request {
   std::vector<uint32_t> stop_token_ids;  // those of the model included, unless they are ignored
   bool include_stop = false;             // the text of what stopped it is part of the answer
   bool keep_special_tokens = false;      // in the text
+  // The `n` of `best_of` sequences whose logprobs have the highest sums; at least n.
+  uint32_t n = 1;
+  uint32_t best_of = 1;
+  // Beam search instead of drawing: the n best of so many beams.
+  std::optional<uint32_t> beam_width;
+  float length_penalty = 1;
   std::optional<uint32_t> logprobs;
   std::optional<uint32_t> prompt_logprobs;
   absl::Time arrival = absl::UnixEpoch();
@@ -41,6 +47,7 @@ struct AcceptedEvent {
 
 // Text that is certain, and tokens that are in the log; either may be ahead of the other.
 struct DeltaEvent {
+  uint32_t index = 0;  // of the sequence in its request
   std::string text;
   std::vector<Token> tokens;
 };
@@ -48,6 +55,7 @@ struct DeltaEvent {
 enum class FinishReason { kStop, kLength };
 
 struct FinishedEvent {
+  uint32_t index = 0;
   FinishReason reason = FinishReason::kStop;
   uint32_t prompt_tokens = 0;
   uint32_t completion_tokens = 0;  // those of continue_from included

@@ -59,7 +59,7 @@ bool ResponseStream::discarded() const {
 void ResponseStream::Append(ResponseEvent event) {
   auto* delta = std::get_if<DeltaEvent>(&event);
   auto* last = events_.empty() ? nullptr : std::get_if<DeltaEvent>(&events_.back());
-  if (delta != nullptr && last != nullptr) {
+  if (delta != nullptr && last != nullptr && last->index == delta->index) {
     bytes_ += Bytes(event) - sizeof(ResponseEvent);
     last->text += delta->text;
     last->tokens.insert(last->tokens.end(), std::make_move_iterator(delta->tokens.begin()),

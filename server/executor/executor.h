@@ -22,7 +22,8 @@ struct GroupFacts {
   uint32_t max_model_len = 0;
   uint32_t max_num_batched_tokens = 0;
   uint32_t max_num_seqs = 0;
-  uint32_t stages = 1;  // of the pipeline
+  uint32_t stages = 1;                  // of the pipeline
+  uint32_t num_speculative_tokens = 0;  // that workers guess at a time, at most
 };
 
 struct RankStatus {

@@ -15,6 +15,16 @@ class Checkpoint;
 
 namespace tessera::server {
 
+// Guesses of the next tokens, compared with what is drawn: fewer steps, the same answers.
+struct SpeculationOptions {
+  uint32_t num_tokens = 0;  // at a time, at most; 0: none
+  // Of prompt lookup: the ids of the run that is looked for.
+  uint32_t ngram_min = 2;
+  uint32_t ngram_max = 4;
+  // A smaller model that guesses instead, as this process has opened it; borrowed. Null: none.
+  const shard_loader::Checkpoint* draft = nullptr;
+};
+
 struct GroupOptions {
   // The checkpoint, as this process has opened it; borrowed, outlives the executor. Every rank
   // opens its folder by itself, under the same path.
@@ -43,6 +53,7 @@ struct GroupOptions {
   uint32_t max_num_batched_tokens = 2048;
   uint32_t num_kv_blocks = 0;  // 0: what the ranks' memory holds
   uint32_t max_logprobs = 20;
+  SpeculationOptions speculation;
 
   absl::Duration step_timeout = absl::Seconds(5);  // without a layer done, a group counts as hung
   // For a rank to be there and prove its secret; for its next progress while it loads.

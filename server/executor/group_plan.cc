@@ -20,6 +20,9 @@ namespace {
 namespace v1 = internal::v1;
 using shard_loader::DType;
 
+// Tokens that a beam is told of, at most: twice the widest search and all stop ids of a request.
+constexpr uint32_t kBeamCandidates = 2048;
+
 absl::StatusOr<DType> ResolveDType(const std::string& flag, const std::string& name,
                                    DType automatic) {
   if (name == "auto") return automatic;
@@ -98,6 +101,25 @@ Memory AvailableMemory(const std::vector<v1::Description>& descriptions) {
   return memory;
 }
 
+absl::Status CheckDraft(const GroupOptions& options) {
+  if (options.speculation.draft == nullptr) return absl::OkStatus();
+  const int64_t own = options.checkpoint->spec().vocab_size;
+  const int64_t draft = options.speculation.draft->spec().vocab_size;
+  if (own == draft) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("--draft: the draft model has a vocabulary of ", draft,
+                   " ids, the model one of ", own, "; give a draft model with the same tokenizer"));
+}
+
+void Fill(const SpeculationOptions& options, v1::Speculation* out) {
+  out->set_num_tokens(options.num_tokens);
+  out->set_ngram_min(options.ngram_min);
+  out->set_ngram_max(options.ngram_max);
+  if (options.draft == nullptr) return;
+  out->set_draft_dir(std::filesystem::absolute(options.draft->folder()).string());
+  out->set_draft_version(options.draft->weights_version());
+}
+
 }  // namespace
 
 std::string ResolveComm(const GroupOptions& options) {
@@ -119,6 +141,8 @@ absl::StatusOr<GroupPlan> DecideGroup(const GroupOptions& options,
   ASSIGN_OR_RETURN(plan.kernel_numerics, DecideKernels(options.kernels, descriptions));
 
   ASSIGN_OR_RETURN(auto rank_plans, shard_loader::MakeRankPlans(checkpoint.spec(), options.layout));
+  RETURN_IF_ERROR(CheckDraft(options));
+  const shard_loader::Checkpoint* draft = options.speculation.draft;
   Memory available = AvailableMemory(descriptions);
   shard_loader::MemoryPlan memory =
       shard_loader::PlanMemory(checkpoint.spec(), rank_plans,
@@ -128,7 +152,8 @@ absl::StatusOr<GroupPlan> DecideGroup(const GroupOptions& options,
                                 .max_model_len = options.max_model_len,
                                 .num_kv_blocks = options.num_kv_blocks,
                                 .available_bytes = available.bytes,
-                                .ranks_share_memory = available.shared});
+                                .ranks_share_memory = available.shared,
+                                .draft = draft == nullptr ? nullptr : &draft->spec()});
   RETURN_IF_ERROR(memory.fits);
 
   shard_loader::NumericsId numerics{.kernel_set = plan.kernel_numerics,
@@ -145,7 +170,8 @@ absl::StatusOr<GroupPlan> DecideGroup(const GroupOptions& options,
                 .max_model_len = static_cast<uint32_t>(memory.max_model_len),
                 .max_num_batched_tokens = options.max_num_batched_tokens,
                 .max_num_seqs = options.max_num_seqs,
-                .stages = static_cast<uint32_t>(options.layout.pp)};
+                .stages = static_cast<uint32_t>(options.layout.pp),
+                .num_speculative_tokens = options.speculation.num_tokens};
   return plan;
 }
 
@@ -184,8 +210,9 @@ absl::StatusOr<std::vector<v1::Load>> LoadCommands(
     load.set_max_model_len(plan.facts.max_model_len);
     load.set_max_num_batched_tokens(plan.facts.max_num_batched_tokens);
     load.set_max_num_seqs(plan.facts.max_num_seqs);
-    load.set_max_logprobs(options.max_logprobs);
+    load.set_max_logprobs(std::max(options.max_logprobs, kBeamCandidates));
     load.set_threads(local_threads);
+    Fill(options.speculation, load.mutable_speculation());
   }
   return commands;
 }

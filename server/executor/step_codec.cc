@@ -85,6 +85,7 @@ void ToProto(const Step& step, v1::Step* to) {
     v1::SequenceStep* entry = to->add_entries();
     entry->set_sequence(from.sequence);
     entry->set_num_tokens(from.num_tokens);
+    entry->set_max_ids(from.max_ids);
     entry->mutable_new_blocks()->Add(from.new_blocks.begin(), from.new_blocks.end());
   }
   to->mutable_ends()->Add(step.ends.begin(), step.ends.end());

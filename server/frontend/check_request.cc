@@ -21,6 +21,8 @@ constexpr size_t kMaxRequestIdBytes = 256;
 constexpr int kMaxStopStrings = 64;
 constexpr size_t kMaxStopStringBytes = 1024;
 constexpr int kMaxStopTokenIds = 1024;
+constexpr uint32_t kMaxSequences = 128;
+constexpr uint32_t kMaxBeamWidth = 64;
 
 absl::Status Unimplemented(std::string_view field, std::string_view what) {
   absl::Status status =
@@ -42,6 +44,7 @@ constexpr Range kNonNegative{0, true, kInfinity, "must be non-negative and finit
 constexpr Range kPositive{0, false, kInfinity, "must be greater than zero and finite"};
 constexpr Range kUpToOne{0, false, 1, "must be in (0, 1]"};
 constexpr Range kZeroToOne{0, true, 1, "must be in [0, 1]"};
+constexpr Range kAnyPenalty{-10, true, 10, "must be in [-10, 10]"};
 constexpr Range kPenalty{-2, true, 2, "must be in [-2, 2]"};
 
 absl::Status CheckRange(std::string_view field, float value, const Range& range) {
@@ -50,14 +53,77 @@ absl::Status CheckRange(std::string_view field, float value, const Range& range)
   return FieldError(field, absl::StrCat(std::string(field), " ", range.text, ", got ", value));
 }
 
-absl::Status RefuseUnbuilt(const v1::SamplingParams& sampling) {
-  if (sampling.has_n() && sampling.n() == 0)
-    return FieldError("sampling.n", "n must be at least 1, got 0");
-  if (sampling.n() > 1) return Unimplemented("sampling.n", "more than one sequence");
-  if (sampling.best_of() > 1) return Unimplemented("sampling.best_of", "best_of");
-  if (sampling.has_beam_width()) return Unimplemented("sampling.beam_width", "beam search");
-  if (sampling.has_length_penalty()) return Unimplemented("sampling.length_penalty", "beam search");
+absl::Status ResolveSequences(const v1::SamplingParams& in, Request& request) {
+  request.n = in.has_n() ? in.n() : 1;
+  if (request.n < 1 || request.n > kMaxSequences) {
+    return FieldError("sampling.n", absl::StrCat("sampling.n must be at least 1 and at most ",
+                                                 kMaxSequences, ", got ", request.n));
+  }
+  request.best_of = in.has_best_of() ? in.best_of() : request.n;
+  if (request.best_of < request.n || request.best_of > kMaxSequences) {
+    return FieldError("sampling.best_of",
+                      absl::StrCat("sampling.best_of must be at least n (", request.n,
+                                   ") and at most ", kMaxSequences, ", got ", request.best_of));
+  }
   return absl::OkStatus();
+}
+
+// What says how tokens are drawn, where none is: a beam is chosen by its logprobs alone.
+absl::Status RefuseBesideBeams(const v1::SamplingParams& in, const Request& request) {
+  const std::pair<bool, const char*> others[] = {
+      {in.has_temperature() && in.temperature() != 0, "sampling.temperature"},
+      {in.has_top_k(), "sampling.top_k"},
+      {in.has_top_p(), "sampling.top_p"},
+      {in.has_min_p(), "sampling.min_p"},
+      {in.has_typical_p(), "sampling.typical_p"},
+      {in.has_repetition_penalty(), "sampling.repetition_penalty"},
+      {in.has_presence_penalty(), "sampling.presence_penalty"},
+      {in.has_frequency_penalty(), "sampling.frequency_penalty"},
+      {in.has_best_of(), "sampling.best_of"},
+      {!in.logit_bias().empty(), "sampling.logit_bias"},
+      {!in.allowed_token_ids().empty(), "sampling.allowed_token_ids"},
+      {!in.bad_words().empty(), "sampling.bad_words"},
+      {!request.stop_strings.empty(), "stop.strings"},
+  };
+  for (const auto& [set, field] : others) {
+    if (set) {
+      return FieldError(field, absl::StrCat(field,
+                                            " does not go with sampling.beam_width: beams "
+                                            "are chosen by their logprobs alone; leave it out"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ResolveBeams(const v1::SamplingParams& in, Request& request) {
+  if (!in.has_beam_width()) {
+    if (!in.has_length_penalty()) return absl::OkStatus();
+    return FieldError("sampling.length_penalty",
+                      "sampling.length_penalty is of beam search: give sampling.beam_width too");
+  }
+  if (in.beam_width() < std::max(1u, request.n) || in.beam_width() > kMaxBeamWidth) {
+    return FieldError("sampling.beam_width",
+                      absl::StrCat("sampling.beam_width must be at least n (", request.n,
+                                   ") and at most ", kMaxBeamWidth, ", got ", in.beam_width()));
+  }
+  RETURN_IF_ERROR(RefuseBesideBeams(in, request));
+  if (request.max_tokens == 0u) {
+    return FieldError("stop.max_tokens", "stop.max_tokens must be at least 1 for beams, got 0");
+  }
+  request.beam_width = in.beam_width();
+  request.best_of = request.n;
+  request.length_penalty = in.has_length_penalty() ? in.length_penalty() : 1.0f;
+  return CheckRange("sampling.length_penalty", request.length_penalty, kAnyPenalty);
+}
+
+// The ids of continue_from are those of one answer.
+absl::Status CheckContinuation(const Request& request) {
+  if (request.continue_from.empty() || (request.best_of == 1 && !request.beam_width)) {
+    return absl::OkStatus();
+  }
+  return FieldError("continue_from",
+                    "continue_from goes on with one answer; with sampling.n, best_of or beam_width "
+                    "there are several: leave it out, and start again");
 }
 
 SamplingParams Resolve(const v1::SamplingParams& in, const SamplingDefaults& defaults) {
@@ -177,17 +243,19 @@ absl::StatusOr<Request> CheckCommon(const Proto& proto, const ServedModel& model
   }
   if (!proto.tenant().empty()) return Unimplemented("tenant", "tenant");
   if (proto.priority() != 0) return Unimplemented("priority", "priority");
-  RETURN_IF_ERROR(RefuseUnbuilt(proto.sampling()));
   Request request;
   request.id = proto.request_id();
   request.sampling = Resolve(proto.sampling(), model.defaults);
   RETURN_IF_ERROR(CheckSampling(request.sampling));
   RETURN_IF_ERROR(ResolveRestrictions(proto.sampling(), model, request.sampling));
   RETURN_IF_ERROR(ResolveStop(proto.stop(), model, request));
+  RETURN_IF_ERROR(ResolveSequences(proto.sampling(), request));
+  RETURN_IF_ERROR(ResolveBeams(proto.sampling(), request));
   RETURN_IF_ERROR(ResolveOutput(proto.output(), model, request));
   RETURN_IF_ERROR(CheckTokenIds("continue_from", proto.continue_from().ids(), model));
   request.continue_from.assign(proto.continue_from().ids().begin(),
                                proto.continue_from().ids().end());
+  RETURN_IF_ERROR(CheckContinuation(request));
   RETURN_IF_ERROR(ResolveEcho(proto.output(), request));
   return request;
 }

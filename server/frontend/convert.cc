@@ -52,6 +52,7 @@ void Fill(const AcceptedEvent& event, const AnswerFormat& format, v1::Accepted& 
 }
 
 bool Fill(const DeltaEvent& event, const AnswerFormat& format, v1::Delta& out) {
+  out.set_index(event.index);
   out.set_text(event.text);
   for (const Token& token : event.tokens) {
     if (format.token_ids) out.add_token_ids(token.id);
@@ -61,6 +62,7 @@ bool Fill(const DeltaEvent& event, const AnswerFormat& format, v1::Delta& out) {
 }
 
 void Fill(const FinishedEvent& event, v1::Finished& out) {
+  out.set_index(event.index);
   out.set_reason(event.reason == FinishReason::kStop ? v1::Finished::STOP : v1::Finished::LENGTH);
   out.mutable_usage()->set_prompt_tokens(event.prompt_tokens);
   out.mutable_usage()->set_completion_tokens(event.completion_tokens);
@@ -70,12 +72,16 @@ void Fill(const FinishedEvent& event, v1::Finished& out) {
 }
 
 // The prompt as the first part of an answer: all of its text, then its logprobs in pieces.
-void AddEcho(const AcceptedEvent& event, const AnswerFormat& format,
+void AddEcho(const AcceptedEvent& event, uint32_t index, const AnswerFormat& format,
              std::vector<v1::GenerateResponse>& out) {
   v1::Delta* delta = out.emplace_back().mutable_delta();
+  delta->set_index(index);
   delta->set_text(*format.echo);
   for (size_t i = 0; format.logprobs && i < PromptTokens(event, format); ++i) {
-    if (i > 0 && i % kEchoTokens == 0) delta = out.emplace_back().mutable_delta();
+    if (i > 0 && i % kEchoTokens == 0) {
+      delta = out.emplace_back().mutable_delta();
+      delta->set_index(index);
+    }
     FillPromptLogprobs(event, i, *format.logprobs, format, *delta->add_logprobs());
   }
 }
@@ -87,7 +93,7 @@ std::vector<v1::GenerateResponse> ToResponses(const ResponseEvent& event,
   std::vector<v1::GenerateResponse> out(1);
   if (const auto* accepted = std::get_if<AcceptedEvent>(&event)) {
     Fill(*accepted, format, *out[0].mutable_accepted());
-    if (format.echo) AddEcho(*accepted, format, out);
+    for (uint32_t i = 0; format.echo && i < format.n; ++i) AddEcho(*accepted, i, format, out);
   } else if (const auto* delta = std::get_if<DeltaEvent>(&event)) {
     if (!Fill(*delta, format, *out[0].mutable_delta())) return {};
   } else {

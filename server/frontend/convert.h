@@ -24,6 +24,7 @@ struct AnswerFormat {
   std::optional<uint32_t> logprobs;         // alternatives; absent: none at all
   std::optional<uint32_t> prompt_logprobs;  // likewise, in Accepted
   std::vector<uint32_t> prompt;             // where token_ids, prompt_logprobs or echo
+  uint32_t n = 1;                           // answers
   std::optional<std::string> echo;          // the prompt as text, to stand before every answer
   const Tokenizer* tokenizer = nullptr;     // for the bytes of tokens
 };

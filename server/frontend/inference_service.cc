@@ -118,6 +118,7 @@ grpc::ServerWriteReactor<v1::GenerateResponse>* InferenceService::Answer(
                       .logprobs = request->logprobs,
                       .prompt_logprobs = std::nullopt,
                       .prompt = {},
+                      .n = request->n,
                       .echo = std::nullopt,
                       .tokenizer = &tokenizer_};
   if (proto.output().has_prompt_logprobs()) {

@@ -98,7 +98,7 @@ void Scheduler::LetGo(Entry* entry) {
   std::erase(forks_, entry);
   entry->blocks.clear();
   entry->cached = entry->granted = entry->reported = 0;
-  entry->unfinished = entry->drawing = 0;
+  entry->unfinished = entry->drawing = entry->guessing = 0;
 }
 
 void Scheduler::Remove(uint64_t sequence) {
@@ -140,6 +140,8 @@ std::optional<Step> Scheduler::Next(absl::Time now) {
   Draft draft;
   draft.now = now;
   draft.budget = options_.max_num_batched_tokens;
+  // Guesses leave every resident its token, and prompts half of the rest.
+  draft.guesses = (draft.budget - std::min(draft.budget, num_resident())) / 2;
   ScheduleResidents(draft, /*generating=*/true);
   ScheduleResidents(draft, /*generating=*/false);
   // Who was preempted must not come back in the same step, unless nothing else is left to do.
@@ -181,8 +183,15 @@ void Scheduler::ScheduleResidents(Draft& draft, bool generating) {
 
 bool Scheduler::Grant(Entry* entry, uint32_t tokens, Draft& draft) {
   const uint32_t held = static_cast<uint32_t>(entry->blocks.size());
-  const uint32_t wanted = BlocksFor(entry->granted + tokens);
-  const uint32_t more = wanted > held ? wanted - held : 0;
+  const bool draws = entry->granted + tokens == entry->length();
+  uint32_t guesses =
+      draws ? std::min({entry->info.max_ids - 1, draft.guesses, draft.budget - tokens}) : 0;
+  // Guesses take what is free, and nobody's blocks.
+  const auto more_for = [&](uint32_t count) {
+    return std::max(held, BlocksFor(entry->Reach(tokens, count))) - held;
+  };
+  if (more_for(guesses) > pool_.num_available()) guesses = 0;
+  const uint32_t more = more_for(guesses);
   auto blocks = pool_.Allocate(more);
   while (!blocks) {
     if (!DropForks(entry)) {
@@ -194,17 +203,18 @@ bool Scheduler::Grant(Entry* entry, uint32_t tokens, Draft& draft) {
     blocks = pool_.Allocate(more);
   }
   entry->blocks.insert(entry->blocks.end(), blocks->begin(), blocks->end());
-  const bool draws = entry->granted + tokens == entry->length();
   entry->granted += tokens;
   ++entry->unfinished;
   if (draws) {
     ++entry->drawing;
+    entry->guessing += guesses;
     entry->last_drawn = next_step_;
   }
   FairQueue::Charge(entry->waiter.tenant, tokens);
-  draft.budget -= tokens;
-  draft.flight.parts.push_back({entry->id(), entry->admission, entry->granted, draws});
-  draft.step.entries.push_back({entry->id(), tokens, *std::move(blocks)});
+  draft.budget -= tokens + guesses;
+  draft.guesses -= guesses;
+  draft.flight.parts.push_back({entry->id(), entry->admission, entry->granted, 1 + guesses, draws});
+  draft.step.entries.push_back({entry->id(), tokens, *std::move(blocks), 1 + guesses});
   return true;
 }
 
@@ -229,7 +239,8 @@ void Scheduler::Preempt(Entry* entry, Draft& draft) {
   auto own = [entry](const auto& part) { return part.sequence == entry->id(); };
   auto& entries = draft.step.entries;
   if (auto granted = std::find_if(entries.begin(), entries.end(), own); granted != entries.end()) {
-    draft.budget += granted->num_tokens;
+    draft.budget += granted->num_tokens + granted->max_ids - 1;
+    draft.guesses += granted->max_ids - 1;
     entries.erase(granted);
     std::erase_if(draft.flight.parts, own);
   }
@@ -245,7 +256,8 @@ uint32_t Scheduler::Reserve() const {
   for (const Entry* entry : residents_) {
     if (entry->paused) continue;
     const uint32_t held = static_cast<uint32_t>(entry->blocks.size());
-    const uint32_t next = entry->length() + (entry->drawing == 0);
+    const uint32_t next =
+        entry->length() + (entry->drawing == 0) + entry->guessing + 2 * (entry->info.max_ids - 1);
     const uint32_t wanted = BlocksFor(std::min(next, entry->info.max_length));
     // One more each: or what is admitted now would soon be preempted for the next block.
     reserve += wanted > held ? wanted - held : 1;
@@ -330,6 +342,7 @@ void Scheduler::Start(Entry* entry, const std::vector<uint32_t>& found, Draft& d
     pool_.Release(from);
   }
   entry->granted = std::exchange(entry->cached, 0);
+  entry->told = static_cast<uint32_t>(entry->info.log->size());
   ++entry->admission;
   SequenceStart& start = draft.step.starts.emplace_back();
   start.sequence = entry->id();
@@ -353,17 +366,34 @@ void Scheduler::EnterBlocks(Entry* entry) {
   }
 }
 
+void Scheduler::TakeGuesses(Entry* entry, Part& part) {
+  --entry->drawing;
+  entry->guessing -= part.max_ids - 1;
+  const uint32_t known = static_cast<uint32_t>(entry->info.log->size());
+  const uint32_t drawn = known - std::exchange(entry->told, known);
+  if (drawn <= 1) return;
+  part.end += drawn - 1;
+  entry->granted += drawn - 1;
+  for (Flight& later : flights_) {
+    for (Part& other : later.parts) {
+      if (other.sequence == part.sequence && other.admission == part.admission) {
+        other.end += drawn - 1;
+      }
+    }
+  }
+}
+
 void Scheduler::Reported() {
   assert(!flights_.empty());
-  const Flight flight = std::move(flights_.front());
+  Flight flight = std::move(flights_.front());
   flights_.pop_front();
-  for (const Part& part : flight.parts) {
+  for (Part& part : flight.parts) {
     auto it = entries_.find(part.sequence);
     if (it == entries_.end()) continue;
     Entry* entry = it->second.get();
     if (!entry->resident || entry->admission != part.admission) continue;
     --entry->unfinished;
-    if (part.draws) --entry->drawing;
+    if (part.draws) TakeGuesses(entry, part);
     entry->reported = part.end;
     EnterBlocks(entry);
   }

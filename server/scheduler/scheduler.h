@@ -2,6 +2,7 @@
 #ifndef TESSERA_SERVER_SCHEDULER_SCHEDULER_H_
 #define TESSERA_SERVER_SCHEDULER_SCHEDULER_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -40,8 +41,11 @@ struct SequenceInfo {
   int32_t priority = 0;     // the higher, the sooner
   std::string tenant;
   absl::Time arrival;
-  bool reads_cache = true;     // false: all of it is computed, whatever the prefix cache has
-  std::string cache_scope;     // of the prefix cache: nothing is shared between scopes
+  bool reads_cache = true;  // false: all of it is computed, whatever the prefix cache has
+  std::string cache_scope;  // of the prefix cache: nothing is shared between scopes
+  // Ids that a step may add to it: more than one where workers guess. Guesses that are right bring
+  // them, so a step is granted blocks for all.
+  uint32_t max_ids = 1;
   bool one_at_a_time = false;  // never in two unfinished steps: the engine acts between them
 };
 
@@ -84,7 +88,8 @@ class Scheduler {
   struct Part {
     uint64_t sequence = 0;
     uint32_t admission = 0;
-    uint32_t end = 0;  // tokens whose keys and values are in the cache afterwards
+    uint32_t end = 0;  // tokens whose keys and values are in the cache afterwards, at least
+    uint32_t max_ids = 1;
     bool draws = false;
   };
   struct Flight {
@@ -117,6 +122,8 @@ class Scheduler {
     uint32_t reported = 0;    // of them, in steps that have been reported
     uint32_t unfinished = 0;  // steps under way that it is part of
     uint32_t drawing = 0;     // of them, those that draw
+    uint32_t guessing = 0;    // ids that those may add beside one each
+    uint32_t told = 0;        // tokens of the log when a step was last reported
     uint64_t last_drawn = 0;  // the number of the last one that draws
     bool resident = false;
     bool paused = false;
@@ -126,6 +133,12 @@ class Scheduler {
     // With the tokens that are being drawn.
     uint32_t length() const { return static_cast<uint32_t>(info.log->size()) + drawing; }
     uint32_t rest() const { return length() - granted; }
+    // Tokens that may be computed when `tokens` more and `guesses` beside them are granted; and as
+    // many again, in which the next guesses are made.
+    uint32_t Reach(uint32_t tokens, uint32_t guesses) const {
+      const uint32_t most = std::max(granted + tokens, info.max_length);
+      return std::min(granted + tokens + guessing + 2 * guesses, most);
+    }
   };
 
   // The work of one Next().
@@ -134,6 +147,7 @@ class Scheduler {
     Step step;
     Flight flight;
     uint32_t budget = 0;
+    uint32_t guesses = 0;  // that may still be granted
     bool preempted = false;
   };
 
@@ -168,6 +182,8 @@ class Scheduler {
   uint32_t Reserve() const;
   // A seat, and blocks for all that is known beside those in `found`.
   bool MakeRoom(const Entry& entry, const std::vector<uint32_t>& found, Draft& draft);
+  // A step that drew has been reported: its guesses that were right count in those after it.
+  void TakeGuesses(Entry* entry, Part& part);
   void EnterBlocks(Entry* entry);
 
   const SchedulerOptions options_;

@@ -48,11 +48,13 @@ struct SequenceStart {
   std::optional<uint32_t> prompt_logprobs;
 };
 
-// Compute up to `num_tokens` known tokens of a sequence; at their end one is drawn.
+// Compute up to `num_tokens` known tokens of a sequence; at their end one is drawn, and up to
+// max_ids where guesses of the following ones are right.
 struct SequenceStep {
   uint64_t sequence = 0;
   uint32_t num_tokens = 0;
   std::vector<uint32_t> new_blocks;
+  uint32_t max_ids = 1;
 };
 
 // The contents of one KV block, in all layers, are copied to another.

@@ -66,6 +66,15 @@ int64_t LargestSlice(const DecoderSpec& spec, const RankPlan& plan, DType stored
   return most;
 }
 
+void AddDraft(const MemoryOptions& options, RankMemory& memory) {
+  if (options.draft == nullptr) return;
+  const auto plans = MakeRankPlans(*options.draft, {1, 1, 1});
+  if (!plans.ok()) return;  // refused where the draft is loaded
+  memory.draft = MakePackedLayout(*options.draft, (*plans)[0], options.weight_dtype).bytes +
+                 MakeWorkspaceLayout(*options.draft, (*plans)[0], {kDraftRows, kDraftRows}).bytes();
+  memory.kv_per_block += KvBytesPerBlock(*options.draft, (*plans)[0], options.kv_dtype);
+}
+
 // Without looking for advice, so that advice may call it.
 Evaluation Evaluate(const DecoderSpec& spec, absl::Span<const RankPlan> plans,
                     const MemoryOptions& options) {
@@ -79,6 +88,7 @@ Evaluation Evaluate(const DecoderSpec& spec, absl::Span<const RankPlan> plans,
     memory.process = kProcessBytes;
     memory.staging = LargestSlice(spec, rank, options.stored_dtype);
     memory.kv_per_block = KvBytesPerBlock(spec, rank, options.kv_dtype);
+    if (rank.has_head && rank.tp_index == 0) AddDraft(options, memory);
     plan.ranks.push_back(memory);
   }
   plan.max_model_len = options.max_model_len > 0 ? options.max_model_len : spec.context_length;
@@ -159,7 +169,7 @@ absl::Status Refusal(const DecoderSpec& spec, const Layout& layout, const Memory
     const bool worst = std::max(rank.total(), rank.loading()) == plan.needed_bytes;
     if (!options.ranks_share_memory && !worst) continue;
     sum.weights += rank.weights;
-    sum.workspace += rank.workspace;
+    sum.workspace += rank.workspace + rank.draft;
     sum.process += rank.process;
     sum.staging += rank.staging;
     sum.kv += rank.kv;

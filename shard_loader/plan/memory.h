@@ -24,6 +24,8 @@ struct MemoryOptions {
   int64_t available_bytes = 0;     // of the memory that `ranks_share_memory` speaks of
   bool ranks_share_memory = true;  // one host for all ranks; else each rank has as much for itself
   DType stored_dtype = DType::kF32;  // of the checkpoint; decides `staging`
+  // A smaller model that guesses, whole on the first rank of the last stage; null: none. Borrowed.
+  const DecoderSpec* draft = nullptr;
 };
 
 struct RankMemory {
@@ -31,12 +33,13 @@ struct RankMemory {
   int64_t weights = 0;       // the packed image
   int64_t workspace = 0;     // of a step within the limits
   int64_t process = 0;       // program, stacks, buffers of the transport: kProcessBytes
-  int64_t kv_per_block = 0;  // 16 tokens in all layers of the rank
+  int64_t draft = 0;         // weights and workspace of the draft model
+  int64_t kv_per_block = 0;  // 16 tokens in all layers of the rank, and in those of the draft
   int64_t kv = 0;            // of all blocks
   int64_t staging = 0;       // the largest slice as stored: held while it is packed, then let go
 
   // What it takes without KV cache.
-  int64_t fixed() const { return weights + workspace + process; }
+  int64_t fixed() const { return weights + workspace + draft + process; }
   int64_t total() const { return fixed() + kv; }
   // What it takes while weights are read, when neither workspace nor cache has been touched.
   int64_t loading() const { return weights + process + staging; }

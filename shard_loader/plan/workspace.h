@@ -80,6 +80,9 @@ struct WorkspaceLayout {
 
 inline constexpr int64_t kSamplingBytesPerId = 24;
 
+// Rows that a draft model computes at a time: the limits of its workspace.
+inline constexpr int64_t kDraftRows = 256;
+
 WorkspaceLayout MakeWorkspaceLayout(const DecoderSpec& spec, const RankPlan& plan,
                                     const StepLimits& limits);
 

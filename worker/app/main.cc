@@ -17,11 +17,12 @@
 #include "absl/strings/str_cat.h"
 #include "proto/rpc/session_auth.h"
 #include "proto/rpc/version.h"
-#include "worker/app/cached_images.h"
+#include "worker/app/cache_folder.h"
 #include "worker/app/launcher.h"
 #include "worker/app/pair_check.h"
 #include "worker/app/self_check.h"
 #include "worker/app/serve.h"
+#include "worker/model/cached_images.h"
 #include "worker/model/memfd_images.h"
 
 namespace {
@@ -70,7 +71,7 @@ void AddFlags(CLI::App& app, Flags& flags) {
   app.add_option("--backend-dir", flags.rank.backend_dir,
                  "Folder of plugins (default: beside the program, or ../lib/tessera)");
   app.add_option("--cache-dir", flags.cache_dir,
-                 "Folder of packed weights, which the next start maps; none: nothing is kept "
+                 "Folder of packed weights, which the next start reads; none: nothing is kept "
                  "(default: tessera in the user's cache folder)")
       ->envname("TESSERA_CACHE_DIR");
   app.add_option("--log-level", flags.log_level, "debug, info, warning or error")
@@ -171,7 +172,10 @@ int Run(const Flags& flags) {
     // The server's, which outlives this process; or one of its own, which outlives a session.
     tessera::worker::MemfdImages memory(flags.image_fd);
     const std::string cache_folder = tessera::worker::CacheFolder(flags.cache_dir);
-    tessera::worker::CachedImages cached(cache_folder, &memory);
+    tessera::worker::CachedImages cached(
+        cache_folder, &memory, [](bool is_warning, const std::string& text) {
+          spdlog::log(is_warning ? spdlog::level::warn : spdlog::level::info, "{}", text);
+        });
     tessera::worker::RunnerRankOptions rank = flags.rank;
     rank.images = &memory;
     if (!cache_folder.empty()) rank.images = &cached;

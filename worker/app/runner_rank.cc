@@ -72,6 +72,17 @@ bool Holds(const v1::Step& step, const v1::StepResult& result, uint32_t token) {
   return false;
 }
 
+// A checkpoint that must be the server's.
+absl::StatusOr<std::unique_ptr<shard_loader::Checkpoint>> OpenSame(
+    const std::string& folder, const std::string& version,
+    const shard_loader::CheckpointOptions& options) {
+  ASSIGN_OR_RETURN(auto checkpoint, shard_loader::Checkpoint::Open(folder, options));
+  if (checkpoint->weights_version() == version) return checkpoint;
+  return absl::FailedPreconditionError(absl::StrCat(
+      "the checkpoint ", folder, " on ", HostName(), " has version ", checkpoint->weights_version(),
+      ", the server's has ", version, "; give every host the same files"));
+}
+
 class RunnerRank final : public Rank {
  public:
   explicit RunnerRank(RunnerRankOptions options) : options_(std::move(options)) {}
@@ -122,6 +133,11 @@ absl::StatusOr<RunnerOptions> RunnerRank::MakeOptions(const v1::Load& load) cons
   options.max_num_batched_tokens = load.max_num_batched_tokens();
   options.max_num_seqs = load.max_num_seqs();
   options.max_logprobs = load.max_logprobs();
+  if (load.speculation().num_tokens() > 0) {
+    options.speculation.num_tokens = load.speculation().num_tokens();
+    options.speculation.ngram_min = load.speculation().ngram_min();
+    options.speculation.ngram_max = load.speculation().ngram_max();
+  }
   options.threads = load.threads() > 0 ? static_cast<int>(load.threads()) : options_.threads;
   options.images = options_.images;
   options.test_reorder_from = options_.test_reorder_from;
@@ -134,17 +150,17 @@ absl::StatusOr<RunnerOptions> RunnerRank::MakeOptions(const v1::Load& load) cons
 absl::StatusOr<v1::Loaded> RunnerRank::Load(const v1::Load& load,
                                             const LoadProgressFunction& progress) {
   ASSIGN_OR_RETURN(checkpoint_,
-                   shard_loader::Checkpoint::Open(load.model_dir(), {.format = load.format()}));
-  if (checkpoint_->weights_version() != load.weights_version()) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("the checkpoint ", load.model_dir(), " on ", HostName(), " has version ",
-                     checkpoint_->weights_version(), ", the server's has ", load.weights_version(),
-                     "; give every host the same files"));
-  }
+                   OpenSame(load.model_dir(), load.weights_version(), {.format = load.format()}));
   tp_ = static_cast<int>(load.tp());
   pp_ = static_cast<int>(load.pp());
   rank_ = static_cast<int>(load.rank());
   ASSIGN_OR_RETURN(RunnerOptions options, MakeOptions(load));
+  std::unique_ptr<shard_loader::Checkpoint> draft;
+  if (!load.speculation().draft_dir().empty() && rank_ == (pp_ - 1) * tp_) {
+    ASSIGN_OR_RETURN(
+        draft, OpenSame(load.speculation().draft_dir(), load.speculation().draft_version(), {}));
+    options.speculation.draft = draft.get();
+  }
   ASSIGN_OR_RETURN(std::unique_ptr<Runner> runner, Runner::Create(options, *checkpoint_, progress));
   const RunnerMemory& memory = runner->memory();
   v1::Loaded loaded;

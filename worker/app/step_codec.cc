@@ -1,5 +1,7 @@
 #include "worker/app/step_codec.h"
 
+#include <algorithm>
+
 namespace tessera::worker {
 namespace {
 
@@ -84,7 +86,8 @@ StepInput FromProto(const v1::Step& step) {
   for (const v1::SequenceStep& entry : step.entries()) {
     input.entries.push_back({.sequence = entry.sequence(),
                              .num_tokens = entry.num_tokens(),
-                             .new_blocks = {entry.new_blocks().begin(), entry.new_blocks().end()}});
+                             .new_blocks = {entry.new_blocks().begin(), entry.new_blocks().end()},
+                             .max_ids = std::max(1u, entry.max_ids())});
   }
   input.ends.assign(step.ends().begin(), step.ends().end());
   for (const v1::BlockCopy& copy : step.copies()) input.copies.push_back({copy.from(), copy.to()});

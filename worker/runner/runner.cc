@@ -17,8 +17,12 @@
 #include "worker/model/decoder.h"
 #include "worker/model/load_weights.h"
 #include "worker/model/residual_trace.h"
+#include "worker/runner/drafter.h"
+#include "worker/runner/draw_records.h"
 #include "worker/runner/error_site.h"
+#include "worker/runner/model_drafter.h"
 #include "worker/runner/sequences.h"
+#include "worker/runner/step_sampler.h"
 #include "worker/sampling/sampler.h"
 #include "worker/tensor/hash.h"
 #include "worker/tensor/thread_pool.h"
@@ -40,15 +44,15 @@ class IdsHash {
   uint64_t value_ = 0xcbf29ce484222325;
 };
 
-Token MakeToken(uint32_t id, const Logprobs& logprobs) {
-  Token token;
-  token.id = id;
-  token.logprob = logprobs.chosen;
-  for (const RankedId& each : logprobs.top) token.top.push_back({each.id, each.logprob});
-  return token;
-}
-
 absl::Status CheckOptions(const RunnerOptions& options) {
+  const SpeculationOptions& speculation = options.speculation;
+  if (speculation.num_tokens > kMaxSpeculativeTokens || speculation.ngram_min == 0 ||
+      speculation.ngram_min > speculation.ngram_max) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "worker: ", speculation.num_tokens, " guessed tokens from runs of ", speculation.ngram_min,
+        " to ", speculation.ngram_max, " ids; expected at most ", kMaxSpeculativeTokens,
+        " tokens, and runs of at least 1"));
+  }
   if (options.max_num_batched_tokens == 0 || options.max_num_seqs == 0 ||
       options.max_model_len == 0) {
     return absl::InvalidArgumentError(absl::StrCat(
@@ -64,8 +68,14 @@ absl::Status CheckOptions(const RunnerOptions& options) {
   return absl::OkStatus();
 }
 
-// The rows of a step: the tokens of all its work, side by side.
+// The rows of a step: the tokens of all its work, drafts behind the others, side by side.
 struct StepRows {
+  void Add(const Sequence& sequence, uint32_t position, uint32_t id) {
+    ids.push_back(id);
+    positions.push_back(static_cast<int32_t>(position));
+    block_tables.push_back(sequence.blocks.data());
+  }
+
   std::vector<uint32_t> ids;
   std::vector<int32_t> positions;
   std::vector<const uint32_t*> block_tables;
@@ -92,9 +102,12 @@ StepRows LayOut(const std::vector<SequenceWork>& work) {
         rows.logit_rows.push_back(static_cast<int32_t>(rows.ids.size()));
         rows.logit_work.push_back(w);
       }
-      rows.ids.push_back(sequence.start.token_ids[position]);
-      rows.positions.push_back(static_cast<int32_t>(position));
-      rows.block_tables.push_back(sequence.blocks.data());
+      rows.Add(sequence, position, sequence.start.token_ids[position]);
+    }
+    for (uint32_t draft = 0; draft < work[w].num_drafts; ++draft) {
+      rows.logit_rows.push_back(static_cast<int32_t>(rows.ids.size()));
+      rows.logit_work.push_back(w);
+      rows.Add(sequence, work[w].end + draft, sequence.drafts[draft]);
     }
   }
   return rows;
@@ -110,15 +123,11 @@ class Runner::Impl {
         backend_(std::move(backend)),
         cache_(std::move(cache)),
         workspace_(std::move(workspace)),
-        sequences_(limits) {
-    const shard_loader::WorkspaceLayout& layout = workspace_.layout();
-    if (layout.sampling.bytes > 0) {
-      sampler_.emplace(backend_.get(), options.spec.vocab_size, options.plan.vocab_block,
-                       absl::MakeSpan(workspace_.Bytes(layout.sampling), layout.sampling.bytes));
-    }
-  }
+        sequences_(limits) {}
 
   absl::Status Load(const shard_loader::Checkpoint& checkpoint, const LoadProgress& progress);
+  // On the rank that draws.
+  absl::Status MakeSampler();
   absl::Status Connect(GroupComms comms);
   absl::StatusOr<StepOutput> Run(const StepInput& step);
   void Abort(const absl::Status& why);
@@ -131,14 +140,13 @@ class Runner::Impl {
   std::atomic<uint64_t> layers_done_{0};
 
  private:
+  // Null where nothing is guessed.
+  absl::StatusOr<std::unique_ptr<Drafter>> MakeDrafter();
   absl::StatusOr<StepOutput> RunStep(const StepInput& step);
   // Draws and reports for all rows that need logits; `records` is by work.
   absl::Status Sample(const std::vector<SequenceWork>& work, const StepRows& rows,
                       const ForwardState& state, std::vector<SequenceResult>* results,
                       std::vector<DrawRecord>* records);
-  void SampleRow(const SequenceWork& work, uint32_t position, const float* logits,
-                 SequenceResult* result, DrawRecord* record);
-  absl::StatusOr<uint32_t> DrawNext(const Sequence& sequence, const float* logits);
   // Sends the records of the work that needed logits to all ranks.
   absl::Status ShareRecords(uint64_t step, const std::vector<SequenceWork>& work,
                             std::vector<DrawRecord>* records);
@@ -150,7 +158,7 @@ class Runner::Impl {
   KvCache cache_;
   Workspace workspace_;
   SequenceTable sequences_;
-  std::optional<Sampler> sampler_;
+  std::optional<StepSampler> sampler_;  // of the rank that draws
   std::unique_ptr<Decoder> decoder_;
   absl::Status broken_;
 
@@ -173,6 +181,35 @@ absl::Status Runner::Impl::Load(const shard_loader::Checkpoint& checkpoint,
   decoder_ = std::make_unique<Decoder>(options_.spec, options_.plan, std::move(loaded.weights),
                                        options_.max_model_len);
   return absl::OkStatus();
+}
+
+absl::Status Runner::Impl::MakeSampler() {
+  if (!draws()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(std::unique_ptr<Drafter> drafter, MakeDrafter());
+  const shard_loader::ByteSpan& scratch = workspace_.layout().sampling;
+  sampler_.emplace(Sampler(backend_.get(), options_.spec.vocab_size, options_.plan.vocab_block,
+                           absl::MakeSpan(workspace_.Bytes(scratch), scratch.bytes)),
+                   std::move(drafter), options_.speculation.num_tokens);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<Drafter>> Runner::Impl::MakeDrafter() {
+  const SpeculationOptions& speculation = options_.speculation;
+  if (speculation.num_tokens == 0) return nullptr;
+  if (speculation.draft == nullptr) {
+    return std::make_unique<NgramDrafter>(speculation.ngram_min, speculation.ngram_max);
+  }
+  const ModelDrafter::Options options{.vocab_size = options_.spec.vocab_size,
+                                      .dtype = options_.dtype,
+                                      .kv_dtype = options_.kv_dtype,
+                                      .num_kv_blocks = options_.num_kv_blocks};
+  ASSIGN_OR_RETURN(
+      std::unique_ptr<ModelDrafter> drafter,
+      ModelDrafter::Create(options, *speculation.draft, backend_.get(), &layers_done_));
+  memory_.weight_bytes += drafter->weight_bytes();
+  memory_.workspace_bytes += drafter->workspace_bytes();
+  memory_.kv_bytes += drafter->kv_bytes();
+  return drafter;
 }
 
 absl::Status Runner::Impl::Connect(GroupComms comms) {
@@ -214,6 +251,7 @@ absl::StatusOr<StepOutput> Runner::Impl::RunStep(const StepInput& step) {
   if (!begun.ok()) return At(begun.status());
   std::vector<SequenceWork> work = *std::move(begun);
   for (const BlockCopy& copy : step.copies) cache_.CopyBlock(copy.from, copy.to);
+  if (sampler_.has_value()) sampler_->Follow(step);
   StepOutput output;
   output.step = step.step;
   IdsHash hash;
@@ -242,9 +280,7 @@ absl::StatusOr<StepOutput> Runner::Impl::RunStep(const StepInput& step) {
   for (size_t w = 0; w < work.size(); ++w) {
     const Sequence& sequence = *work[w].sequence;
     sequences_.Advance(work[w], records[w]);
-    if (records[w].outcome == DrawRecord::kDrawn) {
-      hash.Add(sequence.start.sequence, records[w].id);
-    }
+    for (uint32_t id : records[w].ids) hash.Add(sequence.start.sequence, id);
     results[w].sequence = sequence.start.sequence;
     results[w].admission = sequence.start.admission;
     results[w].finish = sequence.finish;
@@ -266,74 +302,29 @@ absl::Status Runner::Impl::Sample(const std::vector<SequenceWork>& work, const S
         decoder_->Logits(absl::MakeConstSpan(rows.logit_rows).subspan(begin, count), state));
     for (size_t i = begin; draws() && i < begin + count; ++i) {
       const size_t w = rows.logit_work[i];
-      SampleRow(work[w], static_cast<uint32_t>(rows.positions[rows.logit_rows[i]]),
-                logits + (i - begin) * options_.spec.vocab_size, &(*results)[w], &(*records)[w]);
+      sampler_->Row(work[w], static_cast<uint32_t>(rows.positions[rows.logit_rows[i]]),
+                    logits + (i - begin) * options_.spec.vocab_size, &(*results)[w],
+                    &(*records)[w]);
     }
   }
-  return absl::OkStatus();
-}
-
-void Runner::Impl::SampleRow(const SequenceWork& work, uint32_t position, const float* logits,
-                             SequenceResult* result, DrawRecord* record) {
-  if (record->outcome == DrawRecord::kFailed) return;
-  const SequenceStart& start = work.sequence->start;
-  const absl::StatusOr<double> log_sum = sampler_->LogSumExp(logits);
-  absl::Status failure = log_sum.status();
-  if (failure.ok() && position < work.prompt_rows_end()) {
-    const uint32_t id = start.token_ids[position + 1];
-    if (result->prompt_tokens.empty()) result->prompt_position = position + 1;
-    result->prompt_tokens.push_back(
-        MakeToken(id, sampler_->LogprobsOf(logits, *log_sum, id, *start.prompt_logprobs)));
-  }
-  if (failure.ok() && work.draws && position + 1 == work.end) {
-    const absl::StatusOr<uint32_t> id = DrawNext(*work.sequence, logits);
-    failure = id.status();
-    if (id.ok()) {
-      *record = {DrawRecord::kDrawn, *id};
-      result->tokens.push_back(
-          MakeToken(*id, sampler_->LogprobsOf(logits, *log_sum, *id, start.logprobs.value_or(0))));
-    }
-  }
-  if (!failure.ok()) {
-    *record = {DrawRecord::kFailed, 0};
-    result->error = std::string(failure.message());
-    result->nothing_to_draw = absl::IsFailedPrecondition(failure);
-  }
-}
-
-absl::StatusOr<uint32_t> Runner::Impl::DrawNext(const Sequence& sequence, const float* logits) {
-  DrawContext context;
-  context.ids = sequence.start.token_ids;
-  context.prompt_length = sequence.start.prompt_length;
-  context.sequence_index = sequence.start.index;
-  if (sequence.generated() < sequence.start.min_tokens) {
-    context.masked_ids = sequence.start.stop_token_ids;
-  }
-  context.restrictions = &sequence.start.restrictions;
-  context.params = sequence.start.sampling;
-  return sampler_->Draw(logits, context);
+  return draws() ? sampler_->Finish(sequences_, work, records) : absl::OkStatus();
 }
 
 absl::Status Runner::Impl::ShareRecords(uint64_t step, const std::vector<SequenceWork>& work,
                                         std::vector<DrawRecord>* records) {
   if (comms_.group->size() == 1) return absl::OkStatus();
-  std::vector<DrawRecord> shared;
-  for (size_t w = 0; w < work.size(); ++w) {
-    if (work[w].needs_logits()) shared.push_back((*records)[w]);
-  }
-  if (shared.empty()) return absl::OkStatus();
-  const absl::Span<std::byte> bytes(reinterpret_cast<std::byte*>(shared.data()),
-                                    shared.size() * sizeof(DrawRecord));
+  const uint32_t most_drafts = options_.speculation.num_tokens;
+  std::vector<uint32_t> words(NumWords(work, most_drafts));
+  if (words.empty()) return absl::OkStatus();
+  if (draws()) words = Pack(work, *records, most_drafts);
+  const absl::Span<std::byte> bytes(reinterpret_cast<std::byte*>(words.data()),
+                                    words.size() * sizeof(uint32_t));
   if (!draws()) {
     RETURN_IF_ERROR(comms_.group->Recv(drawing_rank(), step, bytes));
-  } else {
-    for (int rank = 0; rank < comms_.group->size(); ++rank) {
-      if (rank != drawing_rank()) RETURN_IF_ERROR(comms_.group->Send(rank, step, bytes));
-    }
+    return Unpack(words, work, most_drafts, records);
   }
-  auto next = shared.begin();
-  for (size_t w = 0; w < work.size(); ++w) {
-    if (work[w].needs_logits()) (*records)[w] = *next++;
+  for (int rank = 0; rank < comms_.group->size(); ++rank) {
+    if (rank != drawing_rank()) RETURN_IF_ERROR(comms_.group->Send(rank, step, bytes));
   }
   return absl::OkStatus();
 }
@@ -369,6 +360,7 @@ absl::StatusOr<std::unique_ptr<Runner>> Runner::Create(const RunnerOptions& opti
     ASSIGN_OR_RETURN(impl->trace_, ResidualTrace::Open(options.trace_file));
   }
   RETURN_IF_ERROR(impl->Load(checkpoint, progress));
+  RETURN_IF_ERROR(impl->MakeSampler());
   return std::unique_ptr<Runner>(new Runner(std::move(impl)));
 }
 

@@ -25,6 +25,19 @@ namespace tessera::worker {
 
 class WeightImages;
 
+inline constexpr uint32_t kMaxSpeculativeTokens = 32;
+
+// Guesses of the next tokens, which are computed beside them.
+struct SpeculationOptions {
+  uint32_t num_tokens = 0;  // guessed at a time, at most; 0: none
+  // Of prompt lookup: the run of ids that is looked for has `ngram_max` to `ngram_min` of them.
+  uint32_t ngram_min = 2;
+  uint32_t ngram_max = 4;
+  // A model with the same vocabulary guesses instead; read by the rank that draws. Borrowed while
+  // the runner is made.
+  const shard_loader::Checkpoint* draft = nullptr;
+};
+
 struct RunnerOptions {
   shard_loader::DecoderSpec spec;
   shard_loader::RankPlan plan;                               // of this rank
@@ -36,7 +49,8 @@ struct RunnerOptions {
   uint32_t max_num_batched_tokens = 0;  // of a step
   uint32_t max_num_seqs = 0;            // known at one time
   uint32_t max_logprobs = 20;           // of Token::top
-  int threads = 0;                      // 0: the CPUs that this process may run on
+  SpeculationOptions speculation;
+  int threads = 0;  // 0: the CPUs that this process may run on
   // Where the weights lie, borrowed for Create; null: in memory that is gone with the runner.
   WeightImages* images = nullptr;
   std::string

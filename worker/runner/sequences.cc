@@ -21,6 +21,11 @@ uint32_t TokensOf(const SequenceStep& entry, const Sequence& sequence) {
 
 }  // namespace
 
+bool IsStop(const Sequence& sequence, uint32_t id) {
+  const std::vector<uint32_t>& stops = sequence.start.stop_token_ids;
+  return std::find(stops.begin(), stops.end(), id) != stops.end();
+}
+
 uint32_t SequenceWork::prompt_rows_end() const {
   if (!sequence->start.prompt_logprobs.has_value()) return begin;
   return std::clamp(sequence->start.prompt_length - 1, begin, end);
@@ -134,7 +139,8 @@ absl::Status SequenceTable::Check(const StepInput& step) const {
     }
     if (sequence->finish != Finish::kRunning) continue;
     RETURN_IF_ERROR(CheckEntry(entry, *sequence));
-    tokens += TokensOf(entry, *sequence);
+    const SequenceWork work = WorkOf(entry, *sequence);
+    tokens += work.end - work.begin + work.num_drafts;
   }
   if (tokens > limits_.max_num_batched_tokens) {
     return absl::InternalError(absl::StrCat("worker: step ", step.step, " has ", tokens,
@@ -144,17 +150,25 @@ absl::Status SequenceTable::Check(const StepInput& step) const {
   return absl::OkStatus();
 }
 
-bool SequenceTable::MayDraw(const Sequence& sequence) const {
-  return sequence.generated() < sequence.start.max_tokens &&
-         sequence.known() < limits_.max_model_len;
+uint32_t SequenceTable::RoomToDraw(const Sequence& sequence) const {
+  const uint32_t generated = sequence.generated();
+  const uint32_t known = sequence.known();
+  if (generated >= sequence.start.max_tokens || known >= limits_.max_model_len) return 0;
+  return std::min(sequence.start.max_tokens - generated, limits_.max_model_len - known);
 }
 
-SequenceWork SequenceTable::WorkOf(const SequenceStep& entry, Sequence* sequence) const {
+SequenceWork SequenceTable::WorkOf(const SequenceStep& entry, const Sequence& sequence) const {
   SequenceWork work;
-  work.sequence = sequence;
-  work.begin = sequence->computed;
-  work.end = work.begin + TokensOf(entry, *sequence);
-  work.draws = work.end == sequence->known() && MayDraw(*sequence);
+  work.begin = sequence.computed;
+  work.end = work.begin + TokensOf(entry, sequence);
+  const uint32_t room = RoomToDraw(sequence);
+  work.draws = work.end == sequence.known() && room > 0;
+  work.max_ids = entry.max_ids;
+  if (!work.draws || entry.max_ids <= 1) return work;
+  const size_t blocks = sequence.blocks.size() + entry.new_blocks.size();
+  const size_t slots = blocks * limits_.block_tokens - work.end;
+  work.num_drafts = static_cast<uint32_t>(
+      std::min<size_t>({sequence.drafts.size(), entry.max_ids - 1, room - 1, slots}));
   return work;
 }
 
@@ -171,8 +185,9 @@ absl::StatusOr<std::vector<SequenceWork>> SequenceTable::Begin(const StepInput& 
   for (const SequenceStep& entry : step.entries) {
     Sequence& sequence = sequences_[entry.sequence];
     if (sequence.finish != Finish::kRunning) continue;
+    work.push_back(WorkOf(entry, sequence));
+    work.back().sequence = &sequence;
     sequence.blocks.insert(sequence.blocks.end(), entry.new_blocks.begin(), entry.new_blocks.end());
-    work.push_back(WorkOf(entry, &sequence));
   }
   return work;
 }
@@ -180,21 +195,24 @@ absl::StatusOr<std::vector<SequenceWork>> SequenceTable::Begin(const StepInput& 
 void SequenceTable::Advance(const SequenceWork& work, const DrawRecord& record) {
   Sequence& sequence = *work.sequence;
   sequence.computed = work.end;
+  sequence.drafts = record.drafts;
   if (record.outcome == DrawRecord::kFailed) {
     sequence.finish = Finish::kFailed;
     return;
   }
   if (record.outcome == DrawRecord::kDrawn) {
-    sequence.start.token_ids.push_back(record.id);
-    const std::vector<uint32_t>& stops = sequence.start.stop_token_ids;
-    if (std::find(stops.begin(), stops.end(), record.id) != stops.end()) {
+    // All but the last of them were drafts, whose keys and values are in the cache.
+    sequence.computed += static_cast<uint32_t>(record.ids.size()) - 1;
+    std::vector<uint32_t>& ids = sequence.start.token_ids;
+    ids.insert(ids.end(), record.ids.begin(), record.ids.end());
+    if (IsStop(sequence, ids.back())) {
       sequence.finish = Finish::kStop;
       return;
     }
   } else if (sequence.computed < sequence.known()) {
     return;  // more of the prompt is to come
   }
-  if (!MayDraw(sequence)) sequence.finish = Finish::kLength;
+  if (RoomToDraw(sequence) == 0) sequence.finish = Finish::kLength;
 }
 
 }  // namespace tessera::worker

@@ -16,11 +16,15 @@ struct Sequence {
   SequenceStart start;    // its token_ids grow with what is drawn
   uint32_t computed = 0;  // tokens whose keys and values are in the cache
   std::vector<uint32_t> blocks;
+  std::vector<uint32_t> drafts;  // guesses of the ids that follow; the same on every rank
   Finish finish = Finish::kRunning;
 
   uint32_t known() const { return static_cast<uint32_t>(start.token_ids.size()); }
   uint32_t generated() const { return known() - start.prompt_length; }
 };
+
+// Whether `id` ends the sequence.
+bool IsStop(const Sequence& sequence, uint32_t id);
 
 struct SequenceLimits {
   uint32_t vocab_size = 0;
@@ -32,23 +36,27 @@ struct SequenceLimits {
   uint32_t max_logprobs = 0;
 };
 
-// What a step computes of one sequence: its known tokens [begin, end).
+// What a step computes of one sequence: its known tokens [begin, end), and where a token follows
+// from the last of them, its first `num_drafts` drafts behind them.
 struct SequenceWork {
   Sequence* sequence = nullptr;
   uint32_t begin = 0;
   uint32_t end = 0;
-  bool draws = false;  // a token follows from the last of them
+  bool draws = false;       // a token follows from the last of them
+  uint32_t num_drafts = 0;  // only where it draws
+  uint32_t max_ids = 1;     // as the step says
 
   // Logits of position p tell of the prompt's token at p + 1: those in [begin, prompt_rows_end()).
   uint32_t prompt_rows_end() const;
   bool needs_logits() const { return draws || prompt_rows_end() > begin; }
 };
 
-// What became of one piece of work that needed logits. Sent between ranks as it is.
+// What became of one piece of work that needed logits.
 struct DrawRecord {
   enum Outcome : uint32_t { kNothing = 0, kDrawn = 1, kFailed = 2 };
-  uint32_t outcome = kNothing;
-  uint32_t id = 0;
+  Outcome outcome = kNothing;
+  std::vector<uint32_t> ids;     // of kDrawn: at least one
+  std::vector<uint32_t> drafts;  // of the ids that may follow them
 };
 
 // Thread-compatible.
@@ -65,6 +73,9 @@ class SequenceTable {
   // stop id, max_tokens or the context says so.
   void Advance(const SequenceWork& work, const DrawRecord& record);
 
+  // Ids that may still be added to the sequence.
+  uint32_t RoomToDraw(const Sequence& sequence) const;
+
   size_t size() const { return sequences_.size(); }
 
  private:
@@ -74,8 +85,8 @@ class SequenceTable {
   absl::Status CheckRestrictions(const SequenceStart& start) const;
   // `known`, `computed` and `blocks` are those of the sequence before the step.
   absl::Status CheckEntry(const SequenceStep& entry, const Sequence& sequence) const;
-  SequenceWork WorkOf(const SequenceStep& entry, Sequence* sequence) const;
-  bool MayDraw(const Sequence& sequence) const;
+  // Without its `sequence`, which is as it was before the step.
+  SequenceWork WorkOf(const SequenceStep& entry, const Sequence& sequence) const;
 
   const SequenceLimits limits_;
   std::unordered_map<uint64_t, Sequence> sequences_;

@@ -31,11 +31,14 @@ struct SequenceStart {
 };
 
 // Computes up to `num_tokens` of the sequence's known tokens, from where it stands; when that
-// reaches the end of what is known, one token is drawn. A sequence that has ended is left alone.
+// reaches the end of what is known, one token is drawn. Where `max_ids` is more than one, guesses
+// of up to max_ids - 1 tokens are computed behind them, as far as there are blocks: each that is
+// what is drawn brings another token. A sequence that has ended is left alone.
 struct SequenceStep {
   uint64_t sequence = 0;
   uint32_t num_tokens = 0;
   std::vector<uint32_t> new_blocks;  // appended to the sequence's block table
+  uint32_t max_ids = 1;
 };
 
 // The contents of one KV block, in all layers, are copied to another.

@@ -48,11 +48,15 @@ class Replica {
                                  .on_drained = [](uint64_t) {}}) {
     core_.OnReady(1, executor_.Facts());
   }
-  ~Replica() { served_.preemptions += counters_.preemptions_total; }
+  ~Replica() {
+    served_.preemptions += counters_.preemptions_total;
+    served_.steps += counters_.steps_total;
+  }
 
   void Submit(uint64_t key, Request request) {
-    streams_[key] = std::make_shared<ResponseStream>(size_t{1} << 30);
-    core_.Submit(key, std::move(request), streams_[key]);
+    auto stream = std::make_shared<ResponseStream>(size_t{1} << 30);
+    streams_[key].stream = stream;
+    core_.Submit(key, std::move(request), std::move(stream));
   }
 
   // Sends steps, takes one result, and reads the answers. False where nothing is under way.
@@ -61,7 +65,7 @@ class Replica {
     const bool busy = core_.num_live() > 0;
     if (busy) core_.OnStep(1, executor_.Take());
     for (auto stream = streams_.begin(); stream != streams_.end();) {
-      const bool ended = Read(*stream->second, served_.answers[stream->first - 1]);
+      const bool ended = Read(stream->second, served_.answers[stream->first - 1]);
       stream = ended ? streams_.erase(stream) : std::next(stream);
     }
     return busy;
@@ -75,17 +79,26 @@ class Replica {
     return options;
   }
 
-  bool Read(ResponseStream& stream, std::string& answer) {
-    while (auto event = stream.Take()) {
+  // Sequences of one request come in any order beside each other.
+  struct Reading {
+    std::shared_ptr<ResponseStream> stream;
+    std::map<uint32_t, std::string> sequences;
+  };
+
+  bool Read(Reading& reading, std::string& answer) {
+    while (auto event = reading.stream->Take()) {
       if (auto* accepted = std::get_if<server::AcceptedEvent>(&*event)) {
         Append(accepted->prompt_logprobs, answer);
       } else if (auto* delta = std::get_if<server::DeltaEvent>(&*event)) {
-        Append(delta->tokens, answer);
+        Append(delta->tokens, reading.sequences[delta->index]);
       } else if (auto* finished = std::get_if<server::FinishedEvent>(&*event)) {
-        absl::StrAppend(&answer, "| ", static_cast<int>(finished->reason), " ",
-                        finished->completion_tokens);
+        absl::StrAppend(&reading.sequences[finished->index], "| ",
+                        static_cast<int>(finished->reason), " ", finished->completion_tokens);
         served_.cached_tokens += finished->cached_tokens;
       } else if (auto* status = std::get_if<absl::Status>(&*event)) {
+        for (const auto& [index, text] : reading.sequences) {
+          absl::StrAppend(&answer, "#", index, " ", text);
+        }
         if (!status->ok()) absl::StrAppend(&answer, "failed: ", status->ToString());
         return true;
       }
@@ -97,7 +110,7 @@ class Replica {
   server::Counters counters_;
   RunnerExecutor executor_;
   EngineCore core_;
-  std::map<uint64_t, std::shared_ptr<ResponseStream>> streams_;
+  std::map<uint64_t, Reading> streams_;
 };
 
 }  // namespace
@@ -106,7 +119,8 @@ std::string Serving::ToString() const {
   return absl::StrCat("tp ", group.tp, " pp ", group.pp, " dp ", replicas, " threads ",
                       group.threads, " budget ", group.max_num_batched_tokens, " seqs ",
                       group.max_num_seqs, " blocks ", group.num_kv_blocks, " cache ", prefix_cache,
-                      " at a time ", at_a_time, " order ", order_seed);
+                      " at a time ", at_a_time, " order ", order_seed, " guesses ",
+                      group.speculation.num_tokens, group.draft.empty() ? "" : " by a draft");
 }
 
 Served Serve(const std::string& checkpoint, const std::vector<Request>& requests,

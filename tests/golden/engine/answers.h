@@ -26,6 +26,7 @@ struct Served {
   uint64_t cached_tokens = 0;        // of all prompts
   uint64_t computed_tokens = 0;      // rows of all steps
   uint64_t preemptions = 0;
+  uint64_t steps = 0;
 };
 
 Served Serve(const std::string& checkpoint, const std::vector<server::Request>& requests,

@@ -27,7 +27,8 @@ server::GroupFacts RunnerExecutor::Facts() const {
           .max_model_len = options_.max_model_len,
           .max_num_batched_tokens = options_.max_num_batched_tokens,
           .max_num_seqs = options_.max_num_seqs,
-          .stages = static_cast<uint32_t>(options_.pp)};
+          .stages = static_cast<uint32_t>(options_.pp),
+          .num_speculative_tokens = options_.speculation.num_tokens};
 }
 
 void RunnerExecutor::Submit(uint64_t, const server::Step& step) {

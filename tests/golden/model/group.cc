@@ -74,6 +74,7 @@ bool operator==(const Answer& a, const Answer& b) { return Difference(a, b).empt
 
 Group::Group(const std::filesystem::path& model, const GroupOptions& options) : options_(options) {
   checkpoint_ = Require(shard_loader::Checkpoint::Open(model));
+  if (!options.draft.empty()) draft_ = Require(shard_loader::Checkpoint::Open(options.draft));
   const std::vector<shard_loader::RankPlan> plans = Require(shard_loader::MakeRankPlans(
       checkpoint_->spec(), {options.tp, options.pp, options.lanes, options.ep}));
   std::vector<worker::GroupComms> comms =
@@ -91,6 +92,8 @@ Group::Group(const std::filesystem::path& model, const GroupOptions& options) : 
     runner.max_num_seqs = options.max_num_seqs;
     runner.max_logprobs = static_cast<uint32_t>(checkpoint_->spec().vocab_size);
     runner.threads = options.threads;
+    runner.speculation = options.speculation;
+    if (plans[rank].has_head && plans[rank].tp_index == 0) runner.speculation.draft = draft_.get();
     runners_.push_back(Require(worker::Runner::Create(runner, *checkpoint_, nullptr)));
     Require(runners_.back()->Connect(std::move(comms[rank])));
   }
@@ -136,7 +139,10 @@ std::vector<Answer> Group::Generate(std::vector<SequenceStart> starts, uint32_t 
       entry.num_tokens = std::min({chunk, budget, sequence.known - sequence.computed});
       budget -= entry.num_tokens;
       sequence.computed += entry.num_tokens;
-      while (sequence.slots < sequence.computed) {
+      const uint32_t drafts = std::min(budget, options_.speculation.num_tokens);
+      budget -= drafts;
+      entry.max_ids = 1 + drafts;
+      while (sequence.slots < sequence.computed + drafts) {
         entry.new_blocks.push_back(next_block++);
         sequence.slots += shard_loader::kKvBlockTokens;
       }
@@ -148,9 +154,13 @@ std::vector<Answer> Group::Generate(std::vector<SequenceStart> starts, uint32_t 
       return answers;
     }
     const worker::StepOutput output = Require(Run(step));
+    ++num_steps_;
     for (const worker::SequenceResult& result : output.results) {
       Answer& answer = answers[result.sequence - first];
-      running[result.sequence - first].known += static_cast<uint32_t>(result.tokens.size());
+      Running& sequence = running[result.sequence - first];
+      sequence.known += static_cast<uint32_t>(result.tokens.size());
+      // All but the last of several are computed.
+      if (!result.tokens.empty()) sequence.computed = sequence.known - 1;
       answer.tokens.insert(answer.tokens.end(), result.tokens.begin(), result.tokens.end());
       answer.prompt_tokens.insert(answer.prompt_tokens.end(), result.prompt_tokens.begin(),
                                   result.prompt_tokens.end());

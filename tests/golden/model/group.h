@@ -28,6 +28,8 @@ struct GroupOptions {
   uint32_t max_num_batched_tokens = 256;
   uint32_t max_num_seqs = 32;
   uint32_t num_kv_blocks = 256;
+  worker::SpeculationOptions speculation;
+  std::filesystem::path draft;  // a model that guesses; empty: none
 };
 
 // What came of one sequence.
@@ -56,15 +58,20 @@ class Group {
   // a budget of max_num_batched_tokens.
   std::vector<Answer> Generate(std::vector<worker::SequenceStart> starts, uint32_t chunk = 64);
 
+  // Steps of Generate that had something to compute.
+  uint64_t num_steps() const { return num_steps_; }
+
   worker::Runner& runner(int rank) { return *runners_[rank]; }
   const shard_loader::DecoderSpec& spec() const { return checkpoint_->spec(); }
 
  private:
   GroupOptions options_;
   std::unique_ptr<shard_loader::Checkpoint> checkpoint_;
+  std::unique_ptr<shard_loader::Checkpoint> draft_;
   std::vector<std::unique_ptr<worker::Runner>> runners_;
   uint64_t next_step_ = 1;
   uint64_t next_sequence_ = 1;
+  uint64_t num_steps_ = 0;
 };
 
 // A greedy start with all logprobs off.

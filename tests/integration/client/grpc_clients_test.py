@@ -113,11 +113,11 @@ class Calls(unittest.TestCase):
 
     def test_a_feature_that_is_not_there_is_named(self):
         request = long_request()
-        request.sampling.beam_width = 4
+        request.tenant = "me"
         with self.assertRaises(grpc.RpcError) as caught:
             list(self.stub.Generate(request, timeout=HANG_LIMIT))
         self.assertEqual(caught.exception.code(), grpc.StatusCode.UNIMPLEMENTED)
-        self.assertIn("beam_width", caught.exception.details())
+        self.assertIn("tenant", caught.exception.details())
 
     def test_the_template_of_chat_can_be_seen(self):
         rendered = self.stub.ApplyChatTemplate(inference.ApplyChatTemplateRequest(

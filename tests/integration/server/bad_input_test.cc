@@ -47,8 +47,16 @@ std::vector<BadCase> Cases() {
       {"unknown model", [](auto& r) { r.set_model("gpt"); }, StatusCode::NOT_FOUND, "", "'demo'"},
       {"more logprobs than allowed", [](auto& r) { r.mutable_output()->set_logprobs(21); },
        StatusCode::INVALID_ARGUMENT, "output.logprobs", "--max-logprobs"},
-      {"a feature that is not there", [](auto& r) { r.mutable_sampling()->set_n(2); },
-       StatusCode::UNIMPLEMENTED, "sampling.n", "not supported"},
+      {"a feature that is not there", [](auto& r) { r.set_tenant("me"); },
+       StatusCode::UNIMPLEMENTED, "tenant", "not supported"},
+      {"more beams than seats", [](auto& r) { r.mutable_sampling()->set_beam_width(5); },
+       StatusCode::INVALID_ARGUMENT, "sampling.beam_width", "at most 4 at a time"},
+      {"several answers from one's ids",
+       [](auto& r) {
+         r.mutable_sampling()->set_n(2);
+         r.mutable_continue_from()->add_ids(5);
+       },
+       StatusCode::INVALID_ARGUMENT, "continue_from", "one answer"},
       {"a field of a newer client",
        [](auto& r) {
          auto* unknown = r.GetReflection()->MutableUnknownFields(&r);
@@ -59,7 +67,7 @@ std::vector<BadCase> Cases() {
 }
 
 TEST_CASE("bad requests get the right code, name their field, and the server goes on") {
-  Server server({"--model", DemoModel().string()});
+  Server server({"--model", DemoModel().string(), "--max-num-seqs", "4"});
   Api api(server.target());
   for (const BadCase& bad : Cases()) {
     INFO(bad.what);

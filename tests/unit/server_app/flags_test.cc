@@ -61,6 +61,23 @@ TEST_CASE("wrong flags are a usage error that names them") {
              "every running sequence needs a token of each step");
 }
 
+TEST_CASE("guessing is off unless it is asked for, or a draft model is given") {
+  CHECK(Options({"--model", "d"}).group.speculation.num_tokens == 0);
+  const ServerOptions ngram = Options({"--model", "d", "--speculate", "ngram"});
+  CHECK(ngram.group.speculation.num_tokens == 4);
+  CHECK(ngram.draft_dir.empty());
+  const ServerOptions draft =
+      Options({"--model", "d", "--draft", "e", "--num-speculative-tokens", "6"});
+  CHECK(draft.speculate == "draft");
+  CHECK(draft.group.speculation.num_tokens == 6);
+  CHECK(Options({"--model", "d", "--draft", "e", "--speculate", "off"})
+            .group.speculation.num_tokens == 0);
+  CheckUsage({"--model", "d", "--speculate", "draft"}, "--draft DIR");
+  CheckUsage({"--model", "d", "--speculate", "ngram", "--draft", "e"}, "exclude each other");
+  CheckUsage({"--model", "d", "--num-speculative-tokens", "33"}, "--num-speculative-tokens");
+  CheckUsage({"--model", "d", "--ngram-prompt-lookup-min", "5"}, "--ngram-prompt-lookup-max 4");
+}
+
 TEST_CASE("the command line wins over the file, and the file over the environment") {
   tests::TempDir dir;
   const std::string file = (dir.path() / "tessera.conf").string();

@@ -258,7 +258,7 @@ TEST_CASE("a lost group's requests go on from their logs on the next one") {
   engine.executor.BecomeReady(facts);
   engine.core.Tick(engine.now);
   SequenceStart start = engine.executor.steps().at(before).starts.at(0);
-  CHECK(start.sequence == running);
+  CHECK(start.sequence > running);  // the number is new, the log is not
   CHECK(start.token_ids == std::vector<uint32_t>{0, 90, 91, 68, 69, 70});
   CHECK(start.prompt_length == 3);
   CHECK(start.max_tokens == 8);

@@ -60,6 +60,34 @@ TEST_CASE("ranks of different machines run the best sets that give equal bits") 
   CHECK((*loads)[0].weights_version() == Demo().weights_version());
 }
 
+TEST_CASE("ranks are told how to guess, and a draft model with another vocabulary is refused") {
+  GroupOptions options = Options(2);
+  const Descriptions ranks = {Rank("a", kFull), Rank("a", kFull)};
+  options.speculation = {.num_tokens = 3, .ngram_min = 2, .ngram_max = 5};
+  auto plan = DecideGroup(options, ranks);
+  REQUIRE(plan.ok());
+  CHECK(plan->facts.num_speculative_tokens == 3);
+  const auto load = LoadCommands(options, *plan, ranks)->at(1).speculation();
+  CHECK(load.num_tokens() == 3);
+  CHECK(load.ngram_min() == 2);
+  CHECK(load.ngram_max() == 5);
+  CHECK(load.draft_dir().empty());
+
+  const auto draft = shard_loader::Checkpoint::Open(tests::DemoModel().parent_path() / "draft");
+  options.speculation.draft = draft->get();
+  plan = DecideGroup(options, ranks);
+  REQUIRE(plan.ok());
+  const auto drafted = LoadCommands(options, *plan, ranks)->at(0).speculation();
+  CHECK(drafted.draft_dir().ends_with("demo/draft"));
+  CHECK(drafted.draft_version() == (*draft)->weights_version());
+
+  const auto other = shard_loader::Checkpoint::Open(tests::Fixture("checkpoints/llama_small"));
+  options.speculation.draft = other->get();
+  const absl::Status refused = DecideGroup(options, ranks).status();
+  CHECK(absl::IsFailedPrecondition(refused));
+  CHECK(std::string(refused.message()).find("--draft") != std::string::npos);
+}
+
 TEST_CASE("a machine that has only slower sets brings all ranks down to its numerics") {
   auto plan = DecideGroup(Options(2), {Rank("a", kFull), Rank("b", kReferenceOnly)});
   REQUIRE(plan.ok());

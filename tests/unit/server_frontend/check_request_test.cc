@@ -99,13 +99,7 @@ TEST_CASE("the ends of the ranges are allowed") {
 }
 
 TEST_CASE("features that are not there are refused by name, not ignored") {
-  using S = v1::SamplingParams;
   CheckAll({
-      {"n", Sampling(&S::set_n, 2u), kUnimplemented, "sampling.n"},
-      {"best_of", Sampling(&S::set_best_of, 2u), kUnimplemented, "sampling.best_of"},
-      {"beam_width", Sampling(&S::set_beam_width, 1u), kUnimplemented, "sampling.beam_width"},
-      {"length_penalty", Sampling(&S::set_length_penalty, 1.0f), kUnimplemented,
-       "sampling.length_penalty"},
       {"tenant", [](auto& r) { r.set_tenant("me"); }, kUnimplemented, "tenant"},
       {"priority", [](auto& r) { r.set_priority(-1); }, kUnimplemented, "priority"},
   });
@@ -141,6 +135,65 @@ TEST_CASE("stop conditions and outputs out of bounds are refused by name") {
       {"continue_from beyond the vocabulary",
        [](auto& r) { r.mutable_continue_from()->add_ids(50); }, kInvalid, "continue_from"},
   });
+}
+
+TEST_CASE("several answers are asked for in numbers that go together") {
+  using S = v1::SamplingParams;
+  const auto beams = [](auto more) {
+    return [more](v1::GenerateRequest& r) {
+      r.mutable_sampling()->set_beam_width(4);
+      more(r);
+    };
+  };
+  CheckAll({
+      {"n 129", Sampling(&S::set_n, 129u), kInvalid, "sampling.n"},
+      {"best_of below n",
+       [](auto& r) {
+         r.mutable_sampling()->set_n(3);
+         r.mutable_sampling()->set_best_of(2);
+       },
+       kInvalid, "sampling.best_of"},
+      {"length_penalty alone", Sampling(&S::set_length_penalty, 1.0f), kInvalid,
+       "sampling.length_penalty"},
+      {"beam_width 0", Sampling(&S::set_beam_width, 0u), kInvalid, "sampling.beam_width"},
+      {"beam_width 65", Sampling(&S::set_beam_width, 65u), kInvalid, "sampling.beam_width"},
+      {"n above beam_width", beams([](auto& r) { r.mutable_sampling()->set_n(5); }), kInvalid,
+       "sampling.beam_width"},
+      {"length_penalty NaN", beams([](auto& r) { r.mutable_sampling()->set_length_penalty(kNan); }),
+       kInvalid, "sampling.length_penalty"},
+      {"beams with temperature", beams([](auto& r) { r.mutable_sampling()->set_temperature(1); }),
+       kInvalid, "sampling.temperature"},
+      {"beams with bad words", beams([](auto& r) { r.mutable_sampling()->add_bad_words("x"); }),
+       kInvalid, "sampling.bad_words"},
+      {"beams with stop strings", beams([](auto& r) { r.mutable_stop()->add_strings("x"); }),
+       kInvalid, "stop.strings"},
+      {"beams of no tokens", beams([](auto& r) {
+         r.mutable_stop()->set_max_tokens(0);
+         r.mutable_output()->set_echo(true);
+       }),
+       kInvalid, "stop.max_tokens"},
+      {"continue_from of several",
+       [](auto& r) {
+         r.mutable_sampling()->set_n(2);
+         r.mutable_continue_from()->add_ids(1);
+       },
+       kInvalid, "continue_from"},
+      {"continue_from of beams", beams([](auto& r) { r.mutable_continue_from()->add_ids(1); }),
+       kInvalid, "continue_from"},
+  });
+  v1::GenerateRequest request;
+  request.mutable_sampling()->set_n(2);
+  CHECK(CheckParameters(request, Model())->best_of == 2);
+  request.mutable_sampling()->set_best_of(5);
+  CHECK(CheckParameters(request, Model())->best_of == 5);
+  request.mutable_sampling()->clear_best_of();
+  request.mutable_sampling()->set_beam_width(3);
+  request.mutable_sampling()->set_temperature(0);
+  auto beam = CheckParameters(request, Model());
+  REQUIRE(beam.ok());
+  CHECK(beam->beam_width == 3u);
+  CHECK(beam->n == 2);
+  CHECK(beam->length_penalty == 1.0f);
 }
 
 TEST_CASE("echo needs no answer, and asks for as many logprobs of the prompt as of the answer") {

@@ -53,6 +53,28 @@ TEST_CASE("a rank's memory is weights, workspace, process and KV cache, to the b
   CHECK(plan.needed_bytes == memory.total());
 }
 
+TEST_CASE(
+    "a draft model is whole on the first rank of the last stage, and its cache grows with the "
+    "model's") {
+  DecoderSpec draft = Spec();
+  draft.num_layers = 1;
+  draft.attention.windows.assign(1, 0);
+  MemoryOptions options = Options(1024 * kMiB);
+  const MemoryPlan without = Plan(2, 2, options);
+  options.draft = &draft;
+  const MemoryPlan with = Plan(2, 2, options);
+  for (int rank : {0, 1, 3}) {
+    CHECK(with.ranks[rank].draft == 0);
+    CHECK(with.ranks[rank].kv_per_block == without.ranks[rank].kv_per_block);
+  }
+  const RankPlan whole = MakeRankPlans(draft, {1, 1, 1}).value()[0];
+  CHECK(with.ranks[2].draft ==
+        MakePackedLayout(draft, whole, DType::kF32).bytes +
+            MakeWorkspaceLayout(draft, whole, {kDraftRows, kDraftRows}).bytes());
+  CHECK(with.ranks[2].kv_per_block == without.ranks[2].kv_per_block + 4 * 2 * 32 * 16 * 4);
+  CHECK(with.ranks[2].fixed() == without.ranks[2].fixed() + with.ranks[2].draft);
+}
+
 TEST_CASE("without a number of blocks there are as many as all sequences can use") {
   const MemoryPlan plan = Plan(1, 1, Options(4096 * kMiB));
   CHECK(plan.max_model_len == 1024);

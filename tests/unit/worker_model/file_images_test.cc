@@ -12,8 +12,10 @@
 #include <vector>
 
 #include "tests/support/fixtures.h"
+#include "worker/model/cached_images.h"
 #include "worker/model/file_images.h"
 #include "worker/model/load_weights.h"
+#include "worker/model/memfd_images.h"
 
 namespace tessera::worker {
 namespace {
@@ -135,6 +137,45 @@ TEST_CASE("a second load takes the image and reads nothing, with the same weight
   CHECK(second.bytes_read == 0);
   REQUIRE(first.weights->bytes() == second.weights->bytes());
   CHECK(std::memcmp(first.weights->head().data, second.weights->head().data, 1024) == 0);
+}
+
+TEST_CASE("the cache writes while the rank runs, and gives the next start its image in memory") {
+  tests::TempDir dir;
+  std::vector<std::string> told;
+  const auto tell = [&](bool is_warning, const std::string& text) {
+    told.push_back((is_warning ? "warning: " : "") + text);
+  };
+  {
+    MemfdImages memory(-1);
+    CachedImages images(dir.path(), &memory, tell);
+    CHECK(images.Find(kKey)->size() == 0);
+    MakeAndKeep(images, kKey, 'x');
+    CHECK(images.Find(kKey)->data()[0] == std::byte{'x'});  // from memory
+    images.Finish();
+    CHECK(NamesIn(dir.path()).size() == 1);
+    CHECK(told.empty());
+  }
+  MemfdImages memory(-1);
+  CachedImages images(dir.path(), &memory, tell);
+  const auto found = images.Find(kKey);
+  REQUIRE(found.ok());
+  REQUIRE(found->size() == kKey.bytes);
+  CHECK(found->data()[kKey.bytes - 1] == std::byte{'x'});
+  REQUIRE(told.size() == 1);
+  CHECK(told[0].find("come from") != std::string::npos);
+}
+
+TEST_CASE("a folder that cannot be written costs a warning and not the weights") {
+  tests::TempDir dir;
+  std::ofstream(dir.path() / "file") << "x";
+  std::vector<std::string> told;
+  MemfdImages memory(-1);
+  CachedImages images(dir.path() / "file", &memory,
+                      [&](bool, const std::string& text) { told.push_back(text); });
+  MakeAndKeep(images, kKey, 'x');
+  images.Finish();
+  REQUIRE(told.size() == 1);
+  CHECK(told[0].find("not cached") != std::string::npos);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <catch2/catch.hpp>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace tessera::worker {
@@ -39,7 +40,10 @@ StepInput StepOf(std::vector<SequenceStart> starts, std::vector<SequenceStep> en
 }
 
 const DrawRecord kNone;
-DrawRecord Drawn(uint32_t id) { return {DrawRecord::kDrawn, id}; }
+DrawRecord Drawn(std::vector<uint32_t> ids, std::vector<uint32_t> drafts = {}) {
+  return {DrawRecord::kDrawn, std::move(ids), std::move(drafts)};
+}
+DrawRecord Drawn(uint32_t id) { return Drawn(std::vector<uint32_t>{id}); }
 
 TEST_CASE("a prompt is computed in chunks, and the last one draws") {
   SequenceTable table(Limits());
@@ -122,7 +126,7 @@ TEST_CASE("a sequence ends at the length of the context") {
 TEST_CASE("a sequence whose logits are no numbers fails alone") {
   SequenceTable table(Limits());
   auto work = table.Begin(StepOf({Start(1, 4), Start(2, 4)}, {{1, 4, {0}}, {2, 4, {1}}}));
-  table.Advance((*work)[0], {DrawRecord::kFailed, 0});
+  table.Advance((*work)[0], {DrawRecord::kFailed, {}, {}});
   table.Advance((*work)[1], Drawn(9));
   CHECK((*work)[0].sequence->finish == Finish::kFailed);
   CHECK((*work)[1].sequence->finish == Finish::kRunning);
@@ -154,6 +158,65 @@ TEST_CASE("ends come first, so that a number and its blocks can be used again at
   CHECK(table.size() == 1);
   CHECK(table.Begin(StepOf({}, {}, {1, 99})).ok());  // forgetting what is not known is nothing
   CHECK(table.size() == 0);
+}
+
+TEST_CASE("drafts are computed behind the last known token, as many as the step grants") {
+  SequenceTable table(Limits());
+  auto work = table.Begin(StepOf({Start(1, 14, 20)}, {{1, 14, {0}, 5}}));
+  CHECK((*work)[0].draws);
+  CHECK((*work)[0].num_drafts == 0);  // nothing is guessed before the first draw
+  table.Advance((*work)[0], Drawn({3}, {4, 5, 6, 7}));
+
+  work = table.Begin(StepOf({}, {{1, 1, {}, 1}}));  // a grant for one id alone
+  CHECK((*work)[0].num_drafts == 0);
+  table.Advance((*work)[0], Drawn({4}, {5, 6, 7}));
+
+  work = table.Begin(StepOf({}, {{1, 1, {}, 5}}));  // slot 15 is the last: no room for a draft
+  CHECK((*work)[0].begin == 15);
+  CHECK((*work)[0].num_drafts == 0);
+  table.Advance((*work)[0], Drawn({5}, {6, 7, 8, 9}));
+
+  work = table.Begin(StepOf({}, {{1, 1, {1}, 3}}));
+  CHECK((*work)[0].begin == 16);
+  CHECK((*work)[0].end == 17);
+  CHECK((*work)[0].num_drafts == 2);
+  table.Advance((*work)[0], Drawn({6, 7, 1}, {2}));  // both were right
+  const Sequence& sequence = *(*work)[0].sequence;
+  CHECK(sequence.known() == 20);
+  CHECK(sequence.computed == 19);
+  CHECK(sequence.drafts == std::vector<uint32_t>{2});
+
+  work = table.Begin(StepOf({}, {{1, 1, {}, 5}}));
+  CHECK((*work)[0].begin == 19);
+  CHECK((*work)[0].num_drafts == 1);
+  table.Advance((*work)[0], Drawn({9}));  // it was wrong
+  CHECK(sequence.known() == 21);
+  CHECK(sequence.computed == 20);
+}
+
+TEST_CASE("drafts reach no further than max_tokens and the context") {
+  SequenceTable table(Limits());
+  auto work = table.Begin(StepOf({Start(1, 4, 3)}, {{1, 4, {0}, 9}}));
+  table.Advance((*work)[0], Drawn({3}, {4, 5, 6, 7}));
+  work = table.Begin(StepOf({}, {{1, 1, {}, 9}}));
+  CHECK((*work)[0].num_drafts == 1);  // two tokens are left
+  table.Advance((*work)[0], Drawn({4, 5}));
+  CHECK((*work)[0].sequence->finish == Finish::kLength);
+
+  work = table.Begin(StepOf({Start(2, 31, 100)}, {{2, 31, {1, 2, 3}, 9}}));
+  table.Advance((*work)[0], Drawn({3}, {4, 5, 6, 7, 8, 9, 10, 11}));
+  work = table.Begin(StepOf({}, {{2, 1, {}, 9}}));
+  CHECK((*work)[0].num_drafts == 7);  // 40 - 32 may be drawn
+}
+
+TEST_CASE("drafts count in the budget of a step") {
+  SequenceTable table(Limits());
+  auto work = table.Begin(StepOf({Start(1, 4, 20), Start(2, 30)}, {{1, 4, {0}}, {2, 1, {1, 2}}}));
+  table.Advance((*work)[0], Drawn({3}, {4, 5, 6, 7, 8, 9, 10, 11}));
+  table.Advance((*work)[1], kNone);
+  const auto over = table.Begin(StepOf({}, {{1, 1, {}, 9}, {2, 24, {}}}));  // 9 + 24
+  CHECK(absl::IsInternal(over.status()));
+  CHECK(table.Begin(StepOf({}, {{1, 1, {}, 9}, {2, 23, {}}})).ok());
 }
 
 TEST_CASE("a step that the protocol does not allow changes nothing") {
