@@ -1,5 +1,6 @@
 #include "client/cli/generation_flags.h"
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -136,6 +137,19 @@ void AddGenerationFlags(CLI::App& app, CallOptions& options) {
          "--timeout",
          [&options](const double& seconds) { options.timeout = absl::Seconds(seconds); },
          "Give up after this many seconds")
+      ->check(CLI::PositiveNumber)
+      ->group(group);
+  options.retry = Retry::kResume;
+  const std::map<std::string, Retry> retries = {{"resume", Retry::kResume}, {"none", Retry::kNone}};
+  app.add_option("--retry", options.retry,
+                 "When the server goes away: resume waits for it and goes on with the same text "
+                 "(default); none ends")
+      ->transform(CLI::CheckedTransformer(retries).description("resume|none"))
+      ->group(group);
+  app.add_option_function<double>(
+         "--retry-timeout",
+         [&options](const double& seconds) { options.resume_timeout = absl::Seconds(seconds); },
+         "Wait at most this many seconds for the server to come back (default: 60)")
       ->check(CLI::PositiveNumber)
       ->group(group);
   app.add_option("--request-id", options.request_id, "The request's name in logs; default: made up")

@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "client/lib/convert.h"
 #include "client/lib/error_details.h"
+#include "client/lib/resume.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "proto/rpc/deadline.h"
 #include "proto/rpc/status.h"
@@ -145,15 +146,35 @@ absl::StatusOr<std::unique_ptr<Client>> Client::Connect(const ClientOptions& opt
 }
 
 std::unique_ptr<Stream<GenerateEvent>> Client::Generate(const GenerateOptions& options) {
-  auto stream = std::make_unique<GenerateStream>(connection_->channel, options.timeout);
-  stream->Start(connection_->inference->Generate(&stream->context(), ToProto(options)));
-  return stream;
+  const auto start = [this](const GenerateOptions& call) {
+    auto stream = std::make_unique<GenerateStream>(connection_->channel, call.timeout);
+    stream->Start(connection_->inference->Generate(&stream->context(), ToProto(call)));
+    return stream;
+  };
+  if (options.retry == Retry::kNone) return start(options);
+  const auto first = [start, prompt = options.prompt](const CallOptions& call) {
+    return start(GenerateOptions{call, prompt});
+  };
+  return MakeResumingStream(options, {.first = first, .again = start});
 }
 
 std::unique_ptr<Stream<GenerateEvent>> Client::Chat(const ChatOptions& options) {
-  auto stream = std::make_unique<GenerateStream>(connection_->channel, options.timeout);
-  stream->Start(connection_->inference->Chat(&stream->context(), ToProto(options)));
-  return stream;
+  const auto start = [this](const ChatOptions& call) {
+    auto stream = std::make_unique<GenerateStream>(connection_->channel, call.timeout);
+    stream->Start(connection_->inference->Chat(&stream->context(), ToProto(call)));
+    return stream;
+  };
+  if (options.retry == Retry::kNone) return start(options);
+  const auto first = [start, conversation = options.conversation](const CallOptions& call) {
+    return start(ChatOptions{call, conversation});
+  };
+  // The prompt's ids, not the conversation: a template may render the time of day.
+  const auto again = [this](const GenerateOptions& call) {
+    GenerateOptions once = call;
+    once.retry = Retry::kNone;
+    return Generate(once);
+  };
+  return MakeResumingStream(options, {.first = first, .again = again});
 }
 
 absl::StatusOr<std::vector<TokenPiece>> Client::Tokenize(std::string_view text,

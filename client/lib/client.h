@@ -39,7 +39,8 @@ class Client {
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
 
-  // One Accepted, then Deltas, then one Finished per sequence.
+  // One Accepted, then Deltas, then one Finished per sequence. CallOptions::retry says what a
+  // server that goes away means for the stream.
   std::unique_ptr<Stream<GenerateEvent>> Generate(const GenerateOptions& options);
   std::unique_ptr<Stream<GenerateEvent>> Chat(const ChatOptions& options);
 

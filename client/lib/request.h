@@ -4,12 +4,14 @@
 #define TESSERA_CLIENT_LIB_REQUEST_H_
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
 #include <variant>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/time/time.h"
 
 namespace tessera::client {
@@ -50,6 +52,12 @@ struct OutputOptions {
   std::optional<bool> keep_special_tokens;
 };
 
+// What becomes of a stream whose server goes away.
+enum class Retry {
+  kNone,    // it ends in UNAVAILABLE
+  kResume,  // it pauses, and goes on with the very text and tokens when the server is back
+};
+
 // What Generate and Chat have in common.
 struct CallOptions {
   std::string request_id;  // empty: the server makes one
@@ -63,6 +71,10 @@ struct CallOptions {
   int32_t priority = 0;
   // From the call to the end of the stream; past it the stream ends in DEADLINE_EXCEEDED.
   absl::Duration timeout = absl::InfiniteDuration();
+  Retry retry = Retry::kNone;
+  absl::Duration resume_timeout = absl::Seconds(60);  // for the server to come back
+  // Told once for every time that the server goes away; from the thread that calls Next.
+  std::function<void(const absl::Status&)> on_interruption;
 };
 
 struct GenerateOptions : CallOptions {
