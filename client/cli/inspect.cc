@@ -131,7 +131,16 @@ void AddPlan(CLI::App& app, Context& context) {
   command->add_option("--ep", request.layout.ep, "Expert-parallel degree: 1, or --tp")
       ->capture_default_str();
   command->add_flag("--memory", request.memory, "Exact bytes per rank, and whether they fit here");
-  AddDtype(*command, "--dtype", "How the weights are held; auto: as stored", request.weight_dtype);
+  command
+      ->add_option_function<std::string>(
+          "--dtype",
+          [&request](const std::string& value) {
+            request.weight_dtype = shard_loader::ParseWeightFormat(value);
+          },
+          "How the weights are held; auto: as stored")
+      ->check(CLI::IsMember(
+          {"auto", "f32", "f16", "bf16", "int8", "int8-g32", "int4", "int4-g64", "int4-g128"}))
+      ->default_str("auto");
   AddDtype(*command, "--kv-dtype", "How the KV cache is held; auto: as the weights",
            request.kv_dtype);
   command

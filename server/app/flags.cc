@@ -46,10 +46,15 @@ void AddModelFlags(CLI::App& app, ServerOptions& options) {
                  "Format to read the folder as; default: the first one that it holds")
       ->check(CLI::IsMember(shard_loader::FormatNames()))
       ->group(group);
-  app.add_option("--dtype", options.group.dtype, "Of the weights in memory; auto: as stored")
-      ->check(CLI::IsMember({"auto", "f32", "bf16", "f16"}))
+  app.add_option(
+         "--dtype", options.group.dtype,
+         "Of the weights in memory; auto: as stored. int8 has a scale for 64 columns and int4 "
+         "for 32, or as the name says")
+      ->check(CLI::IsMember(
+          {"auto", "f32", "bf16", "f16", "int8", "int8-g32", "int4", "int4-g64", "int4-g128"}))
       ->group(group);
-  app.add_option("--kv-dtype", options.group.kv_dtype, "Of the KV cache; auto: as --dtype")
+  app.add_option("--kv-dtype", options.group.kv_dtype,
+                 "Of the KV cache; auto: as --dtype, or as stored where that is of integers")
       ->check(CLI::IsMember({"auto", "f32", "bf16", "f16"}))
       ->group(group);
   app.add_option("--max-model-len", options.group.max_model_len,

@@ -12,6 +12,7 @@
 #include "shard_loader/plan/memory.h"
 #include "shard_loader/plan/numerics_id.h"
 #include "shard_loader/plan/rank_plan.h"
+#include "shard_loader/plan/weight_format.h"
 #include "shard_loader/status_macros.h"
 
 namespace tessera::server {
@@ -19,18 +20,26 @@ namespace {
 
 namespace v1 = internal::v1;
 using shard_loader::DType;
+using shard_loader::WeightFormat;
 
 // Tokens that a beam is told of, at most: twice the widest search and all stop ids of a request.
 constexpr uint32_t kBeamCandidates = 2048;
 
-absl::StatusOr<DType> ResolveDType(const std::string& flag, const std::string& name,
-                                   DType automatic) {
+absl::StatusOr<WeightFormat> ResolveFormat(const std::string& name, DType automatic) {
+  if (name == "auto") return automatic;
+  if (const auto format = shard_loader::ParseWeightFormat(name)) return *format;
+  return absl::UnimplementedError(absl::StrCat(
+      "--dtype ", name,
+      " is not supported; give auto, f32, bf16, f16, int8, int4, or groups as in int4-g128"));
+}
+
+absl::StatusOr<DType> ResolveKvDType(const std::string& name, DType automatic) {
   if (name == "auto") return automatic;
   for (DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
     if (name == shard_loader::DTypeName(dtype)) return dtype;
   }
   return absl::UnimplementedError(
-      absl::StrCat(flag, " ", name, " is not supported; give auto, f32, bf16 or f16"));
+      absl::StrCat("--kv-dtype ", name, " is not supported; give auto, f32, bf16 or f16"));
 }
 
 // The rank's best set with these numerics and, unless it is "auto", this name; null: none.
@@ -132,9 +141,11 @@ absl::StatusOr<GroupPlan> DecideGroup(const GroupOptions& options,
                                       const std::vector<v1::Description>& descriptions) {
   const shard_loader::Checkpoint& checkpoint = *options.checkpoint;
   GroupPlan plan;
-  ASSIGN_OR_RETURN(DType dtype, ResolveDType("--dtype", options.dtype, checkpoint.dtype()));
-  ASSIGN_OR_RETURN(DType kv_dtype, ResolveDType("--kv-dtype", options.kv_dtype, dtype));
-  plan.dtype = shard_loader::DTypeName(dtype);
+  ASSIGN_OR_RETURN(WeightFormat dtype, ResolveFormat(options.dtype, checkpoint.dtype()));
+  ASSIGN_OR_RETURN(
+      DType kv_dtype,
+      ResolveKvDType(options.kv_dtype, dtype.coded() ? checkpoint.dtype() : dtype.dtype));
+  plan.dtype = shard_loader::WeightFormatName(dtype);
   plan.kv_dtype = shard_loader::DTypeName(kv_dtype);
   plan.comm = ResolveComm(options);
   RETURN_IF_ERROR(CheckComm(plan.comm, descriptions));

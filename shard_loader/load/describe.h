@@ -12,6 +12,7 @@
 #include "shard_loader/load/checkpoint.h"
 #include "shard_loader/plan/memory.h"
 #include "shard_loader/plan/rank_plan.h"
+#include "shard_loader/plan/weight_format.h"
 
 namespace tessera::shard_loader {
 
@@ -21,9 +22,9 @@ std::string InspectText(const Checkpoint& checkpoint);
 
 struct PlanRequest {
   Layout layout;
-  bool memory = false;                // say what every rank takes, and whether it fits
-  std::optional<DType> weight_dtype;  // absent: as stored
-  std::optional<DType> kv_dtype;      // absent: as the weights are held
+  bool memory = false;                       // say what every rank takes, and whether it fits
+  std::optional<WeightFormat> weight_dtype;  // absent: as stored
+  std::optional<DType> kv_dtype;             // absent: as the weights are held
   StepLimits limits{2048, 64};
   int64_t max_model_len = 0;               // 0: the model's context length
   int64_t num_kv_blocks = 0;               // 0: automatic

@@ -119,7 +119,8 @@ absl::StatusOr<MemoryOptions> ToMemoryOptions(const Checkpoint& checkpoint,
                                               const PlanRequest& request) {
   MemoryOptions options;
   options.weight_dtype = request.weight_dtype.value_or(checkpoint.dtype());
-  options.kv_dtype = request.kv_dtype.value_or(options.weight_dtype);
+  options.kv_dtype = request.kv_dtype.value_or(
+      options.weight_dtype.coded() ? checkpoint.dtype() : options.weight_dtype.dtype);
   options.limits = request.limits;
   options.max_model_len = request.max_model_len;
   options.num_kv_blocks = request.num_kv_blocks;
@@ -148,7 +149,7 @@ absl::StatusOr<MemoryOptions> ToMemoryOptions(const Checkpoint& checkpoint,
 absl::StatusOr<json> PlanJson(const Checkpoint& checkpoint, const PlanRequest& request) {
   ASSIGN_OR_RETURN(const std::vector<RankPlan> plans,
                    MakeRankPlans(checkpoint.spec(), request.layout));
-  const DType dtype = request.weight_dtype.value_or(checkpoint.dtype());
+  const WeightFormat dtype = request.weight_dtype.value_or(checkpoint.dtype());
   json report = {{"folder", checkpoint.folder().string()},
                  {"tp", request.layout.tp},
                  {"pp", request.layout.pp},
@@ -156,7 +157,7 @@ absl::StatusOr<json> PlanJson(const Checkpoint& checkpoint, const PlanRequest& r
                  {"attention_lanes", plans[0].attention_tree.num_lanes()},
                  {"mlp_lanes", plans[0].mlp_tree.num_lanes()},
                  {"stored_dtype", DTypeName(checkpoint.dtype())},
-                 {"weight_dtype", DTypeName(dtype)},
+                 {"weight_dtype", WeightFormatName(dtype)},
                  {"bytes", checkpoint.total_bytes()},
                  {"ranks", json::array()}};
   if (plans[0].expert_order != ExpertOrder::kNone) {

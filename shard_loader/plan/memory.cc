@@ -143,7 +143,8 @@ std::string Advice(const DecoderSpec& spec, const Layout& layout, const MemoryOp
       ways.push_back("--max-num-batched-tokens 256");
     }
   }
-  if (options.weight_dtype == DType::kF32) ways.push_back("--dtype bf16");
+  if (options.weight_dtype == WeightFormat(DType::kF32)) ways.push_back("--dtype bf16");
+  if (!options.weight_dtype.coded()) ways.push_back("--dtype int8");
   if (const auto wider = WiderLayout(spec, layout, options)) {
     ways.push_back(absl::StrCat("--tp ", wider->tp,
                                 wider->pp > 1 ? absl::StrCat(" --pp ", wider->pp) : std::string(),

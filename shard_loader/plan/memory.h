@@ -11,12 +11,13 @@
 #include "shard_loader/model/decoder_spec.h"
 #include "shard_loader/model/dtype.h"
 #include "shard_loader/plan/rank_plan.h"
+#include "shard_loader/plan/weight_format.h"
 #include "shard_loader/plan/workspace.h"
 
 namespace tessera::shard_loader {
 
 struct MemoryOptions {
-  DType weight_dtype = DType::kF32;  // as held, not as stored
+  WeightFormat weight_dtype;  // as held, not as stored
   DType kv_dtype = DType::kF32;
   StepLimits limits{2048, 64};
   int64_t max_model_len = 0;  // tokens of the longest sequence; 0: the model's context length

@@ -44,7 +44,7 @@ std::string WeightFormatName(const WeightFormat& format) {
 }
 
 std::optional<WeightFormat> ParseWeightFormat(std::string_view name) {
-  if (name == "int8") return WeightFormat(Codes::kInt8, 32, DType::kBF16);
+  if (name == "int8") return WeightFormat(Codes::kInt8, 64, DType::kBF16);
   if (name == "int4") return WeightFormat(Codes::kInt4, 32, DType::kBF16);
   for (const WeightFormat& format : AllFormats()) {
     if (WeightFormatName(format) == name) return format;

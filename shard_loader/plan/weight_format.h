@@ -10,16 +10,9 @@
 
 #include "shard_loader/model/decoder_spec.h"
 #include "shard_loader/model/dtype.h"
+#include "shard_loader/plan/codes.h"
 
 namespace tessera::shard_loader {
-
-// An element is code * scale, with a scale for each row and group of columns.
-enum class Codes {
-  kNone,        // not coded: elements of `dtype`
-  kInt8,        // -128 to 127
-  kInt4,        // -8 to 7
-  kInt4Offset,  // 0 to 15, plus a minimum (fp32) for each row and group
-};
 
 struct WeightFormat {
   WeightFormat() = default;
@@ -42,7 +35,8 @@ struct WeightFormat {
 // "bf16"; "int8-g32", "int4-g128": the groups restart and the scales are bf16, as --dtype makes
 // them; otherwise "-f16" and "-whole" follow, and "int4o" has minima.
 std::string WeightFormatName(const WeightFormat& format);
-// What WeightFormatName gives, and "int8" and "int4" for groups of 32. Absent for anything else.
+// What WeightFormatName gives, and "int8" for groups of 64 and "int4" for groups of 32. Absent for
+// anything else.
 std::optional<WeightFormat> ParseWeightFormat(std::string_view name);
 
 // What a matrix of this role is held as: embeddings and heads take 8 bits where others take 4,

@@ -125,7 +125,12 @@ absl::StatusOr<RunnerOptions> RunnerRank::MakeOptions(const v1::Load& load) cons
         absl::StrCat("rank ", load.rank(), " of a group of ", plans.size()));
   }
   options.plan = std::move(plans[load.rank()]);
-  ASSIGN_OR_RETURN(options.dtype, ParseDType(load.dtype()));
+  const auto format = shard_loader::ParseWeightFormat(load.dtype());
+  if (!format) {
+    return absl::UnimplementedError(
+        absl::StrCat("dtype ", load.dtype(), " is not known to this worker"));
+  }
+  options.dtype = *format;
   ASSIGN_OR_RETURN(options.kv_dtype, ParseDType(load.kv_dtype()));
   options.kernels = load.kernels();
   options.num_kv_blocks = static_cast<uint32_t>(load.num_kv_blocks());

@@ -32,6 +32,7 @@ bool HasAvx512() {
   return HasAvx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
 }
+bool HasAvx512Vnni() { return HasAvx512() && __builtin_cpu_supports("avx512vnni"); }
 #endif
 
 struct KernelSet {
@@ -43,6 +44,7 @@ struct KernelSet {
 
 constexpr KernelSet kSets[] = {
 #if defined(__x86_64__)
+    {"avx512_vnni", "fma16", &kAvx512VnniKernels, &HasAvx512Vnni},
     {"avx512", "fma16", &kAvx512Kernels, &HasAvx512},
     {"avx2", "fma16", &kAvx2Kernels, &HasAvx2},
 #endif

@@ -10,8 +10,8 @@
 
 namespace tessera::worker {
 
-// The sets of this build that this machine's cpuid allows, best first: "avx512", "avx2",
-// "generic", and last "reference" (slow and obvious, for comparison).
+// The sets of this build that this machine's cpuid allows, best first: "avx512_vnni",
+// "avx512", "avx2", "generic", and last "reference" (slow and obvious, for comparison).
 std::vector<std::string> AvailableKernelSets();
 
 // "auto" gives the first of AvailableKernelSets(). INVALID_ARGUMENT for a name that does not exist,
@@ -19,7 +19,8 @@ std::vector<std::string> AvailableKernelSets();
 absl::StatusOr<std::string> ResolveKernelSet(absl::string_view name);
 
 // The part of the numerics id that a kernel set decides: sets of one name give equal bits. "fma16"
-// for avx512, avx2 and generic; "reference" for itself. INVALID_ARGUMENT for an unknown set.
+// for all but the reference: integers of coded matrices add up exactly in any of them; "reference"
+// for itself. INVALID_ARGUMENT for an unknown set.
 absl::StatusOr<std::string> KernelNumerics(absl::string_view kernel_set);
 
 // Goes up whenever the order of an operation changes in any set.

@@ -8,6 +8,7 @@
 
 #include "shard_loader/model/decoder_spec.h"
 #include "shard_loader/model/dtype.h"
+#include "shard_loader/plan/codes.h"
 
 namespace tessera::worker {
 
@@ -21,6 +22,10 @@ struct PackedMatrix {
   shard_loader::DType dtype = shard_loader::DType::kF32;
   int64_t rows = 0;
   int64_t columns = 0;
+  // Of a coded matrix; `dtype` is then that of the scales.
+  shard_loader::Codes codes = shard_loader::Codes::kNone;
+  const int64_t* groups = nullptr;  // [num_groups + 1]: where each begins, and the end
+  int64_t num_groups = 0;
 };
 
 // A range of columns that is summed alone.

@@ -16,28 +16,29 @@ constexpr uint64_t kPartBytes = 1 << 20;
 constexpr int kLayoutVersion = 2;
 
 ImageKey KeyOf(const shard_loader::Checkpoint& checkpoint, const shard_loader::RankPlan& plan,
-               shard_loader::DType dtype) {
+               const shard_loader::WeightFormat& format) {
   const shard_loader::Layout& layout = plan.layout;
   return {.id = absl::StrCat("weights ", checkpoint.weights_version(), " written ",
                              checkpoint.files_stamp(), ", rank ", plan.rank, " of tp ", layout.tp,
                              " pp ", layout.pp, " lanes ", layout.lanes, ", ",
-                             shard_loader::DTypeName(dtype), ", layout ", kLayoutVersion),
-          .bytes = shard_loader::MakePackedLayout(checkpoint.spec(), plan, dtype).bytes};
+                             shard_loader::WeightFormatName(format), ", layout ", kLayoutVersion),
+          .bytes = shard_loader::MakePackedLayout(checkpoint.spec(), plan, format).bytes};
 }
 
 }  // namespace
 
 absl::StatusOr<LoadedWeights> LoadWeights(const shard_loader::Checkpoint& checkpoint,
                                           const shard_loader::RankPlan& plan,
-                                          shard_loader::DType dtype, WeightImages& images,
+                                          const shard_loader::WeightFormat& format,
+                                          WeightImages& images,
                                           const shard_loader::LoadOptions& options) {
-  const ImageKey key = KeyOf(checkpoint, plan, dtype);
+  const ImageKey key = KeyOf(checkpoint, plan, format);
   LoadedWeights loaded;
   ASSIGN_OR_RETURN(Buffer image, images.Find(key));
   if (image.size() == 0) {
     ASSIGN_OR_RETURN(image, images.Make(key));
     ASSIGN_OR_RETURN(WeightsBuilder builder,
-                     WeightsBuilder::Create(checkpoint.spec(), plan, dtype, std::move(image)));
+                     WeightsBuilder::Create(checkpoint.spec(), plan, format, std::move(image)));
     auto pack = [&](const shard_loader::HostTensor& tensor) { return builder.Add(tensor); };
     shard_loader::LoadOptions in_parts = options;
     in_parts.part_bytes = kPartBytes;
@@ -48,7 +49,7 @@ absl::StatusOr<LoadedWeights> LoadWeights(const shard_loader::Checkpoint& checkp
     ASSIGN_OR_RETURN(image, images.Keep(key, std::move(image)));
   }
   ASSIGN_OR_RETURN(loaded.weights,
-                   Weights::Create(checkpoint.spec(), plan, dtype, std::move(image)));
+                   Weights::Create(checkpoint.spec(), plan, format, std::move(image)));
   return loaded;
 }
 

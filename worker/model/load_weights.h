@@ -8,8 +8,8 @@
 #include "absl/status/statusor.h"
 #include "shard_loader/load/checkpoint.h"
 #include "shard_loader/load/load_shard.h"
-#include "shard_loader/model/dtype.h"
 #include "shard_loader/plan/rank_plan.h"
+#include "shard_loader/plan/weight_format.h"
 #include "worker/model/weight_images.h"
 #include "worker/model/weights.h"
 
@@ -25,7 +25,8 @@ struct LoadedWeights {
 // of the checkpoint; RESOURCE_EXHAUSTED (no memory).
 absl::StatusOr<LoadedWeights> LoadWeights(const shard_loader::Checkpoint& checkpoint,
                                           const shard_loader::RankPlan& plan,
-                                          shard_loader::DType dtype, WeightImages& images,
+                                          const shard_loader::WeightFormat& format,
+                                          WeightImages& images,
                                           const shard_loader::LoadOptions& options);
 
 }  // namespace tessera::worker

@@ -9,6 +9,7 @@
 #include "absl/strings/str_join.h"
 #include "shard_loader/model/tensors.h"
 #include "shard_loader/status_macros.h"
+#include "worker/backend/coded_matrix.h"
 #include "worker/model/pack_same.h"
 #include "worker/tensor/convert.h"
 
@@ -24,6 +25,27 @@ using shard_loader::TensorRole;
 
 // Columns converted at a time: a tile's part stays in the first cache.
 constexpr int64_t kColumnChunk = 256;
+
+PackedMatrix MatrixOf(const PackedTensor& tensor, const std::byte* image) {
+  return {image + tensor.offset,
+          tensor.dtype,
+          tensor.rows,
+          tensor.columns,
+          tensor.codes,
+          tensor.groups.data(),
+          std::max<int64_t>(0, static_cast<int64_t>(tensor.groups.size()) - 1)};
+}
+
+// Row-major to codes in tiles.
+void PackCodes(const PackedTensor& tensor, DType stored, const std::byte* from, std::byte* image) {
+  const PackedMatrix matrix = MatrixOf(tensor, image);
+  std::vector<float> row(tensor.columns);
+  for (int64_t r = 0; r < tensor.rows; ++r) {
+    WidenElements(from + r * tensor.columns * DTypeSize(stored), stored, tensor.columns,
+                  row.data());
+    PackCodedRow(matrix, r, row.data(), image + tensor.offset);
+  }
+}
 
 // Row-major to tiles. The image is zeroed already, which pads the last tile.
 void PackMatrix(const PackedTensor& tensor, DType stored, const std::byte* from, std::byte* to) {
@@ -69,7 +91,7 @@ struct ImageView {
   PackedMatrix Matrix(TensorId id) const {
     const PackedTensor* tensor = layout.Find(id);
     if (tensor == nullptr) return {};
-    return {image + tensor->offset, tensor->dtype, tensor->rows, tensor->columns};
+    return MatrixOf(*tensor, image);
   }
   const float* Vector(TensorId id) const {
     const PackedTensor* tensor = layout.Find(id);
@@ -143,9 +165,10 @@ LayerWeights ImageView::Layer(int64_t layer, shard_loader::Range experts) const 
 
 absl::StatusOr<WeightsBuilder> WeightsBuilder::Create(const shard_loader::DecoderSpec& spec,
                                                       const shard_loader::RankPlan& plan,
-                                                      DType dtype, Buffer image) {
+                                                      const shard_loader::WeightFormat& format,
+                                                      Buffer image) {
   WeightsBuilder builder;
-  builder.layout_ = shard_loader::MakePackedLayout(spec, plan, dtype);
+  builder.layout_ = shard_loader::MakePackedLayout(spec, plan, format);
   RETURN_IF_ERROR(CheckSize(image, builder.layout_));
   builder.one_plus_ = spec.norm.one_plus;
   builder.progress_.resize(builder.layout_.tensors.size());
@@ -184,7 +207,11 @@ absl::Status WeightsBuilder::Add(const HostTensor& given) {
   }
   const int64_t tiles = (tensor->rows + kTileRows - 1) / kTileRows;
   part.offset += tensor->bytes / tiles * (rows.begin / kTileRows);
-  PackMatrix(part, given.dtype, given.bytes.data(), image_.data() + part.offset);
+  if (part.codes != shard_loader::Codes::kNone) {
+    PackCodes(part, given.dtype, given.bytes.data(), image_.data());
+  } else {
+    PackMatrix(part, given.dtype, given.bytes.data(), image_.data() + part.offset);
+  }
   return absl::OkStatus();
 }
 
@@ -212,12 +239,12 @@ absl::StatusOr<Buffer> WeightsBuilder::Finish() {
 }
 
 absl::StatusOr<std::unique_ptr<const Weights>> Weights::Create(
-    const shard_loader::DecoderSpec& spec, const shard_loader::RankPlan& plan, DType dtype,
-    Buffer image) {
-  const shard_loader::PackedLayout layout = shard_loader::MakePackedLayout(spec, plan, dtype);
-  RETURN_IF_ERROR(CheckSize(image, layout));
-  const ImageView view = {layout, image.data()};
+    const shard_loader::DecoderSpec& spec, const shard_loader::RankPlan& plan,
+    const shard_loader::WeightFormat& format, Buffer image) {
   std::unique_ptr<Weights> weights(new Weights());
+  weights->layout_ = shard_loader::MakePackedLayout(spec, plan, format);
+  RETURN_IF_ERROR(CheckSize(image, weights->layout_));
+  const ImageView view = {weights->layout_, image.data()};
   weights->embedding_ = view.Matrix({-1, TensorRole::kEmbedding});
   weights->embedding_project_ = view.Matrix({-1, TensorRole::kEmbeddingProject});
   weights->position_embedding_ = view.Matrix({-1, TensorRole::kPositionEmbedding});

@@ -18,6 +18,7 @@
 #include "shard_loader/mutex.h"
 #include "shard_loader/plan/packed_layout.h"
 #include "shard_loader/plan/rank_plan.h"
+#include "shard_loader/plan/weight_format.h"
 #include "worker/backend/ops.h"
 #include "worker/tensor/buffer.h"
 
@@ -69,7 +70,7 @@ class Weights {
   // size.
   static absl::StatusOr<std::unique_ptr<const Weights>> Create(
       const shard_loader::DecoderSpec& spec, const shard_loader::RankPlan& plan,
-      shard_loader::DType dtype, Buffer image);
+      const shard_loader::WeightFormat& format, Buffer image);
 
   // The first stage's.
   const PackedMatrix& embedding() const { return embedding_; }
@@ -87,6 +88,7 @@ class Weights {
  private:
   Weights() = default;
 
+  shard_loader::PackedLayout layout_;  // the matrices borrow their groups from it
   Buffer image_;
   PackedMatrix embedding_;
   PackedMatrix embedding_project_;
@@ -99,14 +101,15 @@ class Weights {
   const float* head_bias_ = nullptr;
 };
 
-// Packs the slices of a checkpoint as they come, in any order, narrowing matrices to the dtype of
-// the weights.
+// Packs the slices of a checkpoint as they come, in any order, narrowing or coding matrices to the
+// format of the weights.
 class WeightsBuilder {
  public:
   // `image`: zeroed memory of the packed layout's size; INTERNAL for another.
   static absl::StatusOr<WeightsBuilder> Create(const shard_loader::DecoderSpec& spec,
                                                const shard_loader::RankPlan& plan,
-                                               shard_loader::DType dtype, Buffer image);
+                                               const shard_loader::WeightFormat& format,
+                                               Buffer image);
 
   // The rank's slice of one weight, or some rows of it that begin at a tile, row-major. May be
   // called from several threads, with different rows. FAILED_PRECONDITION where the rank holds none

@@ -14,6 +14,7 @@
 #include "shard_loader/model/decoder_spec.h"
 #include "shard_loader/model/dtype.h"
 #include "shard_loader/plan/rank_plan.h"
+#include "shard_loader/plan/weight_format.h"
 #include "worker/comm/group_comms.h"
 #include "worker/runner/step.h"
 
@@ -41,7 +42,7 @@ struct SpeculationOptions {
 struct RunnerOptions {
   shard_loader::DecoderSpec spec;
   shard_loader::RankPlan plan;                               // of this rank
-  shard_loader::DType dtype = shard_loader::DType::kF32;     // of the weights in memory
+  shard_loader::WeightFormat dtype;                          // of the weights in memory
   shard_loader::DType kv_dtype = shard_loader::DType::kF32;  // of the KV cache
   std::string kernels = "auto";         // a kernel set (worker/backend/kernel_sets.h)
   uint32_t num_kv_blocks = 0;           // of kKvBlockTokens tokens

@@ -1,10 +1,12 @@
 // Every product as a fraction of its limit, as JSON lines on stdout and a table on stderr:
-//   kernels_bench [THREADS [KERNELS [DTYPE]]]
+//   kernels_bench [THREADS [KERNELS [FORMAT [ROWS]]]]
 // A limit is the longer of two times, measured in the same seconds: reading the weights from DRAM
-// once, and the multiplications at the peak of the dtype's instruction.
+// once, and the multiplications at the peak of the format's instruction.
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -18,7 +20,7 @@
 namespace tessera::tests {
 namespace {
 
-using shard_loader::DType;
+using shard_loader::WeightFormat;
 
 struct Shape {
   const char* name;
@@ -49,12 +51,40 @@ worker::SumOrder OrderOf(const Shape& shape) {
   return worker::SumOrder::Lanes(tree, {0, tree.num_lanes()}, 1);
 }
 
-void RunShape(const Bench& bench, const Shape& shape, DType dtype, int64_t rows) {
+// Groups as --dtype makes them.
+worker::PackedMatrix MatrixOf(const Shape& shape, const WeightFormat& format) {
+  static std::vector<std::unique_ptr<std::vector<int64_t>>> all_groups;  // borrowed by matrices
+  auto groups = std::make_unique<std::vector<int64_t>>();
+  for (int64_t column = 0; format.coded() && column < shape.columns; column += format.group) {
+    groups->push_back(column);
+  }
+  groups->push_back(shape.columns);
+  worker::PackedMatrix matrix = {nullptr,
+                                 format.dtype,
+                                 shape.outputs,
+                                 shape.columns,
+                                 format.codes,
+                                 groups->data(),
+                                 static_cast<int64_t>(groups->size()) - 1};
+  all_groups.push_back(std::move(groups));
+  return matrix;
+}
+
+int64_t BytesOf(const worker::PackedMatrix& matrix) {
+  if (matrix.codes == shard_loader::Codes::kNone) {
+    return shard_loader::PackedElements(matrix.rows, matrix.columns) *
+           shard_loader::DTypeSize(matrix.dtype);
+  }
+  return (matrix.rows + 15) / 16 *
+         shard_loader::MakeCodedTile(matrix.codes, matrix.columns, matrix.num_groups).bytes;
+}
+
+void RunShape(const Bench& bench, const Shape& shape, const WeightFormat& format, int64_t rows) {
   std::vector<float> input(rows * shape.columns, 0.5f);
   std::vector<float> output(rows * shape.outputs);
   const worker::SumOrder order = OrderOf(shape);
-  const int64_t bytes =
-      shard_loader::PackedElements(shape.outputs, shape.columns) * shard_loader::DTypeSize(dtype);
+  const worker::PackedMatrix matrix = MatrixOf(shape, format);
+  const int64_t bytes = BytesOf(matrix);
   worker::ProductArgs args;
   args.input = input.data();
   args.num_rows = rows;
@@ -65,9 +95,12 @@ void RunShape(const Bench& bench, const Shape& shape, DType dtype, int64_t rows)
   const int64_t read = std::min<int64_t>(bytes, int64_t{16} << 20);
   constexpr int64_t kRounds = 20000;
   double peak_operations = 0;
+  const bool dots = format.coded() && !PeakInstruction(Peak::kInt8Dot).empty();
+  const Peak peak_kind = dots ? Peak::kInt8Dot : Peak::kFma;
   const std::vector<double> best =
       BestTimes({[&] {
-                   args.weights = {bench.memory->Next(bytes), dtype, shape.outputs, shape.columns};
+                   args.weights = matrix;
+                   args.weights.data = bench.memory->Next(bytes);
                    bench.backend->Product(args);
                  },
                  [&] {
@@ -77,7 +110,7 @@ void RunShape(const Bench& bench, const Shape& shape, DType dtype, int64_t rows)
                  },
                  [&] {
                    bench.pool->ParallelFor(bench.threads, [&](int64_t t) {
-                     const double operations = RunPeak(Peak::kFma, kRounds);
+                     const double operations = RunPeak(peak_kind, kRounds);
                      if (t == 0) peak_operations = operations * bench.threads;
                    });
                  }},
@@ -95,11 +128,11 @@ void RunShape(const Bench& bench, const Shape& shape, DType dtype, int64_t rows)
       "\"gb_per_s\": %.2f, \"gflop_per_s\": %.1f, \"dram_gb_per_s\": %.2f, \"peak_gflop_per_s\": "
       "%.1f, \"bound\": \"%s\", \"fraction\": %.3f}\n",
       shape.name, static_cast<int>(shape.outputs), static_cast<int>(shape.columns), shape.lanes,
-      static_cast<int>(rows), shard_loader::DTypeName(dtype), bench.kernels.c_str(), bench.threads,
-      1e6 * best[0], 1e-9 * bytes / best[0], 1e-9 * operations / best[0], gb_s, peak,
+      static_cast<int>(rows), WeightFormatName(format).c_str(), bench.kernels.c_str(),
+      bench.threads, 1e6 * best[0], 1e-9 * bytes / best[0], 1e-9 * operations / best[0], gb_s, peak,
       memory > arithmetic ? "memory" : "arithmetic", fraction);
-  std::fprintf(stderr, "%-8s %-5s %-15s %4d rows %9.1f us %7.2f GB/s %8.1f GFLOP/s %-10s %.2f\n",
-               bench.kernels.c_str(), shard_loader::DTypeName(dtype), shape.name,
+  std::fprintf(stderr, "%-11s %-8s %-15s %4d rows %9.1f us %7.2f GB/s %8.1f GFLOP/s %-10s %.2f\n",
+               bench.kernels.c_str(), WeightFormatName(format).c_str(), shape.name,
                static_cast<int>(rows), 1e6 * best[0], 1e-9 * bytes / best[0],
                1e-9 * operations / best[0], memory > arithmetic ? "memory" : "arithmetic",
                fraction);
@@ -108,7 +141,7 @@ void RunShape(const Bench& bench, const Shape& shape, DType dtype, int64_t rows)
 int Main(int argc, char** argv) {
   const int threads = argc > 1 ? std::atoi(argv[1]) : 1;
   const std::string wanted = argc > 2 ? argv[2] : "auto";
-  const std::string dtype_name = argc > 3 ? argv[3] : "bf16";
+  const std::string format_name = argc > 3 ? argv[3] : "bf16";
   const int only_rows = argc > 4 ? std::atoi(argv[4]) : 0;
   auto kernels = worker::ResolveKernelSet(wanted);
   if (!kernels.ok()) {
@@ -120,14 +153,16 @@ int Main(int argc, char** argv) {
   worker::ThreadPool pool(threads);
   auto backend = *worker::MakeBackend(*kernels, threads);
   const Bench bench = {*kernels, threads, &memory, &pool, backend.get()};
-  for (DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
-    if (dtype_name != shard_loader::DTypeName(dtype)) continue;
-    for (const Shape& shape : kShapes) {
-      for (int64_t rows : kRows) {
-        if (only_rows != 0 && only_rows != rows) continue;
-        if (shape.outputs > 100000 && rows > 16) continue;
-        RunShape(bench, shape, dtype, rows);
-      }
+  const auto format = shard_loader::ParseWeightFormat(format_name);
+  if (!format) {
+    std::fprintf(stderr, "no format '%s'\n", format_name.c_str());
+    return 2;
+  }
+  for (const Shape& shape : kShapes) {
+    for (int64_t rows : kRows) {
+      if (only_rows != 0 && only_rows != rows) continue;
+      if (shape.outputs > 100000 && rows > 16) continue;
+      RunShape(bench, shape, *format, rows);
     }
   }
   return 0;

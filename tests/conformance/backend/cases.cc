@@ -6,6 +6,7 @@
 
 #include "shard_loader/plan/packed_layout.h"
 #include "shard_loader/plan/workspace.h"
+#include "worker/backend/coded_matrix.h"
 #include "worker/tensor/convert.h"
 
 namespace tessera::tests {
@@ -112,25 +113,42 @@ bool SameBits(const Floats& a, const Floats& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
 
-Matrix::Matrix(uint64_t seed, int64_t rows, int64_t columns, DType dtype)
-    : rows(rows), columns(columns), dtype(dtype) {
-  bytes.resize(shard_loader::PackedElements(rows, columns) * DTypeSize(dtype));
+Matrix::Matrix(uint64_t seed, int64_t rows, int64_t columns,
+               const shard_loader::WeightFormat& format)
+    : rows(rows), columns(columns), format(format) {
   const Floats values = RandomFloats(seed, rows * columns);
+  if (format.coded()) {
+    for (int64_t column = 0; column < columns; column += format.group) groups.push_back(column);
+    groups.push_back(columns);
+    const int64_t tiles = (rows + shard_loader::kTileRows - 1) / shard_loader::kTileRows;
+    bytes.resize(tiles *
+                 shard_loader::MakeCodedTile(format.codes, columns, groups.size() - 1).bytes);
+    for (int64_t row = 0; row < rows; ++row) {
+      worker::PackCodedRow(packed(), row, values.data() + row * columns, bytes.data());
+    }
+    return;
+  }
+  bytes.resize(shard_loader::PackedElements(rows, columns) * DTypeSize(format.dtype));
   for (int64_t row = 0; row < rows; ++row) {
     for (int64_t column = 0; column < columns; ++column) {
       worker::StoreElement(values[row * columns + column], bytes.data(),
-                           shard_loader::PackedIndex(row, column, columns, dtype), dtype);
+                           shard_loader::PackedIndex(row, column, columns, format.dtype),
+                           format.dtype);
     }
   }
 }
 
+worker::PackedMatrix Matrix::packed() const {
+  const int64_t num_groups = format.coded() ? static_cast<int64_t>(groups.size()) - 1 : 0;
+  return {bytes.data(), format.dtype, rows, columns, format.codes, groups.data(), num_groups};
+}
+
 float Matrix::At(int64_t row, int64_t column) const {
-  return worker::LoadElement(bytes.data(), shard_loader::PackedIndex(row, column, columns, dtype),
-                             dtype);
+  return worker::ElementOf(packed(), row, column);
 }
 
 Floats RunProduct(worker::Backend& backend, const ProductCase& test, uint64_t seed) {
-  const Matrix weights(seed, test.outputs, test.columns, test.dtype);
+  const Matrix weights(seed, test.outputs, test.columns, test.format);
   const Floats input = RandomFloats(seed + 1, test.num_rows * test.columns);
   const Floats bias = RandomFloats(seed + 2, test.outputs);
   worker::SumOrder order = worker::SumOrder::Whole(test.columns);
@@ -236,7 +254,12 @@ Floats RunEverything(worker::Backend& backend, uint64_t seed) {
   product.num_rows = 1 + random.Below(19);
   product.outputs = 1 + random.Below(200);
   product.columns = 1 + random.Below(300);
-  product.dtype = dtypes[random.Below(3)];
+  product.format = dtypes[random.Below(3)];
+  if (random.Below(2) == 1) {
+    using shard_loader::Codes;
+    const Codes codes[] = {Codes::kInt8, Codes::kInt4, Codes::kInt4Offset};
+    product.format = {codes[random.Below(3)], pick({32, 64, 128}), dtypes[1 + random.Below(2)]};
+  }
   product.lanes = static_cast<int>(pick({0, 2, 8, 16}));
   product.bias = random.Below(2) == 1;
   Append(RunProduct(backend, product, random.Next()), &all);

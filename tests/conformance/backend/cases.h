@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "shard_loader/plan/weight_format.h"
 #include "worker/backend/backend.h"
 
 namespace tessera::tests {
@@ -22,14 +23,16 @@ inline constexpr shard_loader::Activation kActivations[] = {
 // Roughly normal, within [-4, 4].
 Floats RandomFloats(uint64_t seed, int64_t count, float scale = 1.0f);
 
+// Groups of a coded matrix begin at the multiples of the format's.
 struct Matrix {
-  Matrix(uint64_t seed, int64_t rows, int64_t columns, shard_loader::DType dtype);
-  worker::PackedMatrix packed() const { return {bytes.data(), dtype, rows, columns}; }
+  Matrix(uint64_t seed, int64_t rows, int64_t columns, const shard_loader::WeightFormat& format);
+  worker::PackedMatrix packed() const;
   float At(int64_t row, int64_t column) const;
 
   int64_t rows;
   int64_t columns;
-  shard_loader::DType dtype;
+  shard_loader::WeightFormat format;
+  std::vector<int64_t> groups;
   std::vector<std::byte> bytes;
 };
 
@@ -37,7 +40,7 @@ struct ProductCase {
   int64_t num_rows;
   int64_t outputs;
   int64_t columns;
-  shard_loader::DType dtype;
+  shard_loader::WeightFormat format;
   int lanes = 0;  // 0: all columns in one sum; else the lanes of a tree over the columns
   bool bias = false;
 };

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "tests/conformance/backend/cases.h"
+#include "worker/backend/coded_matrix.h"
 #include "worker/backend/kernel_sets.h"
 
 namespace tessera::tests {
@@ -61,13 +62,73 @@ TEST_CASE("products are those of the reference, up to the rounding of their sums
   ForEverySet([&](worker::Backend& backend, worker::Backend& reference) {
     for (const ProductCase& test : cases) {
       INFO(test.num_rows << " x " << test.columns << " x " << test.outputs << ", lanes "
-                         << test.lanes << ", " << shard_loader::DTypeName(test.dtype));
+                         << test.lanes << ", " << shard_loader::WeightFormatName(test.format));
       // |error| <= n eps sum |x||w|, and inputs are at most 4 (Higham, "Accuracy and stability of
       // numerical algorithms", 3.1); half of that again for the lanes' and the bias's additions.
       const double bound = 1.5 * test.columns * kEpsilon * test.columns * 16;
       CHECK(Distance(RunProduct(backend, test, 5), RunProduct(reference, test, 5)) <= bound);
     }
   });
+}
+
+TEST_CASE("products with coded matrices are those of the reference") {
+  using shard_loader::Codes;
+  using shard_loader::WeightFormat;
+  const WeightFormat formats[] = {
+      {Codes::kInt8, 32, DType::kBF16},  {Codes::kInt8, 64, DType::kF16},
+      {Codes::kInt4, 32, DType::kF16},   {Codes::kInt4, 64, DType::kBF16},
+      {Codes::kInt4, 128, DType::kBF16}, {Codes::kInt4Offset, 32, DType::kF16},
+  };
+  ForEverySet([&](worker::Backend& backend, worker::Backend& reference) {
+    for (const WeightFormat& format : formats) {
+      const ProductCase cases[] = {{1, 16, 64, format},           {1, 1, 1, format},
+                                   {7, 33, 100, format, 0, true}, {40, 70, 257, format},
+                                   {5, 40, 515, format, 8},       {100, 17, 1024, format, 16}};
+      for (const ProductCase& test : cases) {
+        INFO(test.num_rows << " x " << test.columns << " x " << test.outputs << ", lanes "
+                           << test.lanes << ", " << shard_loader::WeightFormatName(format));
+        // Sums of a segment are exact; a few fp32 operations for each, on terms of at most 16.
+        const double bound = 4.0 * test.columns * kEpsilon * test.columns * 16;
+        CHECK(Distance(RunProduct(backend, test, 5), RunProduct(reference, test, 5)) <= bound);
+      }
+    }
+  });
+}
+
+TEST_CASE("coding weights and inputs costs what the steps between codes say") {
+  const auto reference = Make("reference");
+  for (auto [codes, step] : {std::pair{shard_loader::Codes::kInt8, 1.0 / 127},
+                             std::pair{shard_loader::Codes::kInt4, 1.0 / 8}}) {
+    const ProductCase exact = {3, 40, 512, DType::kF32};
+    const ProductCase coded = {3, 40, 512, {codes, 32, DType::kBF16}};
+    // Half a step of the weight (a whole one at the end of the range that 4 bits lack) and half a
+    // step of the input, each relative to at most 4; errors add up like their squares.
+    const double each = 4.0 * 4.0 * (step + 0.5 / 127);
+    const double distance =
+        Distance(RunProduct(*reference, exact, 3), RunProduct(*reference, coded, 3));
+    CHECK(distance <= 2 * each * std::sqrt(512.0));
+    CHECK(distance > 0);
+  }
+}
+
+TEST_CASE("codes of a checkpoint are kept exactly") {
+  for (auto codes :
+       {shard_loader::Codes::kInt8, shard_loader::Codes::kInt4, shard_loader::Codes::kInt4Offset}) {
+    Matrix matrix(1, 20, 70, {codes, 32, DType::kF16});
+    std::fill(matrix.bytes.begin(), matrix.bytes.end(), std::byte{0});
+    std::vector<int8_t> group(32);
+    const int low = codes == shard_loader::Codes::kInt8   ? -128
+                    : codes == shard_loader::Codes::kInt4 ? -8
+                                                          : 0;
+    for (int i = 0; i < 32; ++i) group[i] = static_cast<int8_t>(low + i % 16);
+    worker::PackRowGroup(matrix.packed(), {17, 1, group.data(), 0x3555, -0.25f},
+                         matrix.bytes.data());
+    const float scale = 0.333251953125f;  // 0x3555 in f16
+    const float minimum = codes == shard_loader::Codes::kInt4Offset ? -0.25f : 0.0f;
+    for (int i = 0; i < 32; ++i) {
+      CHECK(matrix.At(17, 32 + i) == static_cast<float>(group[i]) * scale + minimum);
+    }
+  }
 }
 
 TEST_CASE("a sum over lanes does not touch what other ranks own") {
@@ -181,9 +242,14 @@ TEST_CASE("softmax blocks are those of the reference") {
 }
 
 TEST_CASE("embedding rows are copies") {
+  using shard_loader::Codes;
+  using shard_loader::WeightFormat;
   ForEverySet([&](worker::Backend& backend, worker::Backend&) {
-    for (DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
-      const Matrix table(3, 37, 24, dtype);
+    for (const WeightFormat& format :
+         {WeightFormat(DType::kF32), WeightFormat(DType::kBF16), WeightFormat(DType::kF16),
+          WeightFormat(Codes::kInt8, 32, DType::kBF16), WeightFormat(Codes::kInt4, 32, DType::kF16),
+          WeightFormat(Codes::kInt4Offset, 32, DType::kBF16)}) {
+      const Matrix table(3, 37, 24, format);
       const int64_t ids[] = {36, 0, 17, 17};
       Floats output(4 * 24);
       backend.EmbedRows(table.packed(), ids, 4, output.data());

@@ -20,7 +20,7 @@ struct GroupOptions {
   int pp = 1;
   int lanes = 8;
   int ep = 1;
-  shard_loader::DType dtype = shard_loader::DType::kF32;
+  shard_loader::WeightFormat dtype;
   shard_loader::DType kv_dtype = shard_loader::DType::kF32;
   std::string kernels = "auto";
   int threads = 1;

@@ -113,6 +113,33 @@ TEST_CASE("answers in 16 bits are equal at every degree, and differ from those i
   }
 }
 
+TEST_CASE("answers of coded weights are equal at every degree and with every instruction set") {
+  for (const char* name : {"qwen3", "llama3_gqa"}) {
+    const std::vector<SequenceStart> starts = MixedStarts(name);
+    for (const char* format : {"int8", "int4", "int4-g128"}) {
+      GroupOptions options;
+      options.dtype = shard_loader::ParseWeightFormat(format).value();
+      Group one(Model(name), options);
+      const std::vector<Answer> expected = one.Generate(starts);
+      for (auto [tp, pp] : {std::pair{2, 1}, std::pair{3, 2}, std::pair{4, 1}}) {
+        INFO(name << " in " << format << ", tp " << tp << ", pp " << pp);
+        options.tp = tp;
+        options.pp = pp;
+        Group many(Model(name), options);
+        CheckEqual(expected, many.Generate(starts));
+      }
+      options.tp = options.pp = 1;
+      for (const std::string& kernels : worker::AvailableKernelSets()) {
+        if (*worker::KernelNumerics(kernels) != "fma16" || kernels == "generic") continue;
+        INFO(name << " in " << format << " with " << kernels);
+        options.kernels = kernels;
+        Group other(Model(name), options);
+        CheckEqual(expected, other.Generate(starts));
+      }
+    }
+  }
+}
+
 TEST_CASE("an answer does not depend on the batch that it shares") {
   for (const char* name : {"llama3_gqa", "mistral"}) {
     INFO(name);

@@ -4,12 +4,13 @@
 #include <vector>
 
 #include "shard_loader/plan/packed_layout.h"
-#include "worker/tensor/convert.h"
+#include "worker/backend/coded_matrix.h"
 #include "worker/tensor/thread_pool.h"
 
 namespace tessera::worker {
 namespace {
 
+using shard_loader::Codes;
 using shard_loader::kTileRows;
 
 // Work below this, in multiplications or elements, is not worth waking a thread for.
@@ -18,6 +19,7 @@ constexpr int64_t kElementGrain = 1 << 13;
 // A task takes whole blocks of tiles of every kernel set, where there are enough.
 constexpr int64_t kTilesPerTask = 8;
 constexpr int64_t kLeastTilesPerTask = 2;
+constexpr int64_t kCodedRows = 96;  // whose codes are held at a time
 
 int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -27,12 +29,8 @@ class CpuBackend : public Backend {
 
   void EmbedRows(const PackedMatrix& table, const int64_t* ids, int64_t count,
                  float* output) override {
-    pool_.ParallelFor(count, [&](int64_t i) {
-      for (int64_t c = 0; c < table.columns; ++c) {
-        const int64_t index = shard_loader::PackedIndex(ids[i], c, table.columns, table.dtype);
-        output[i * table.columns + c] = LoadElement(table.data, index, table.dtype);
-      }
-    });
+    pool_.ParallelFor(count,
+                      [&](int64_t i) { ReadRow(table, ids[i], output + i * table.columns); });
   }
 
   void Norm(const NormArgs& args) override {
@@ -45,28 +43,9 @@ class CpuBackend : public Backend {
   }
 
   void Product(const ProductArgs& args) override {
-    const int64_t tiles = CeilDiv(args.weights.rows, kTileRows);
-    const int64_t work = args.num_rows * args.weights.columns * kTileRows;
-    const bool few_rows = args.num_rows <= kernels_.block_rows;
-    const int64_t panels = few_rows ? 1 : CeilDiv(args.num_rows, kPanelRows);
-    // Fewer tiles to a task where there are few, so that all threads have some.
-    int64_t step = few_rows ? kTilesPerTask : kPanelTiles;
-    while (step > kLeastTilesPerTask && tiles * panels < 2 * step * pool_.threads()) step /= 2;
-    const bool alone = pool_.threads() == 1 || tiles * work < kProductGrain;
-    if (alone) step = few_rows ? tiles : kPanelTiles;
-    // Panels of a block of tiles follow each other, and find its weights in the cache.
-    const int64_t tasks = panels * CeilDiv(tiles, step);
-    auto run = [&](int64_t task) {
-      const int64_t panel = task % panels;
-      const int64_t tile = task / panels * step;
-      kernels_.product(args, {panel * args.num_rows / panels, (panel + 1) * args.num_rows / panels},
-                       {tile, std::min(tile + step, tiles)});
-    };
-    if (alone) {
-      for (int64_t task = 0; task < tasks; ++task) run(task);
-    } else {
-      pool_.ParallelFor(tasks, run);
-    }
+    if (args.weights.codes != Codes::kNone) return ProductCoded(args);
+    ForProductParts(args, kernels_.block_rows,
+                    [&](Slice rows, Slice tiles) { kernels_.product(args, rows, tiles); });
   }
 
   void RopeAndStore(const RowTable& rows, const RopeArgs& args, const KvLayer& cache) override {
@@ -111,6 +90,85 @@ class CpuBackend : public Backend {
   }
 
  private:
+  // body(rows, tiles) for parts of a product, as many as there are threads for. Up to `block_rows`
+  // rows stay together.
+  template <typename Body>
+  void ForProductParts(const ProductArgs& args, int64_t block_rows, const Body& body) {
+    const int64_t tiles = CeilDiv(args.weights.rows, kTileRows);
+    const int64_t work = args.num_rows * args.weights.columns * kTileRows;
+    const bool few_rows = args.num_rows <= block_rows;
+    const int64_t panels = few_rows ? 1 : CeilDiv(args.num_rows, kPanelRows);
+    // Fewer tiles to a task where there are few, so that all threads have some.
+    int64_t step = few_rows ? kTilesPerTask : kPanelTiles;
+    while (step > kLeastTilesPerTask && tiles * panels < 2 * step * pool_.threads()) step /= 2;
+    const bool alone = pool_.threads() == 1 || tiles * work < kProductGrain;
+    if (alone) step = few_rows ? tiles : kPanelTiles;
+    // Panels of a block of tiles follow each other, and find its weights in the cache.
+    const int64_t tasks = panels * CeilDiv(tiles, step);
+    auto run = [&](int64_t task) {
+      const int64_t panel = task % panels;
+      const int64_t tile = task / panels * step;
+      body(Slice{panel * args.num_rows / panels, (panel + 1) * args.num_rows / panels},
+           Slice{tile, std::min(tile + step, tiles)});
+    };
+    if (alone) {
+      for (int64_t task = 0; task < tasks; ++task) run(task);
+    } else {
+      pool_.ParallelFor(tasks, run);
+    }
+  }
+
+  // So many rows at a time that their codes stay small.
+  void ProductCoded(const ProductArgs& args) {
+    const PackedMatrix& weights = args.weights;
+    CodedProduct coded;
+    coded.product = args;
+    const shard_loader::CodedTile tile =
+        shard_loader::MakeCodedTile(weights.codes, weights.columns, weights.num_groups);
+    coded.tile_bytes = tile.bytes;
+    coded.scale_offset = tile.scales;
+    coded.minimum_offset = tile.minima;
+    coded.code_stride = CutSegments(args);
+    coded.segments = segments_.data();
+    coded.num_segments = static_cast<int64_t>(segments_.size());
+    const int64_t most = std::min(args.num_rows, kCodedRows);
+    codes_.resize(std::max<size_t>(codes_.size(), most * coded.code_stride));
+    code_scales_.resize(std::max<size_t>(code_scales_.size(), most * coded.num_segments));
+    code_sums_.resize(code_scales_.size());
+    coded.codes = codes_.data();
+    coded.scales = code_scales_.data();
+    coded.sums = code_sums_.data();
+    for (int64_t row = 0; row < args.num_rows; row += kCodedRows) {
+      coded.product.input = args.input + row * weights.columns;
+      coded.product.output = args.output + row * weights.rows;
+      coded.product.num_rows = std::min(kCodedRows, args.num_rows - row);
+      Split(coded.product.num_rows, weights.columns, kElementGrain,
+            [&](Slice rows) { kernels_.code_rows(coded, rows); });
+      ForProductParts(coded.product, kernels_.dot_rows,
+                      [&](Slice rows, Slice tiles) { kernels_.product_coded(coded, rows, tiles); });
+    }
+  }
+
+  // Fills segments_: the groups within the lanes. Returns the bytes of a row's codes, a line more
+  // than they take, so that rows do not meet in the cache's sets.
+  int64_t CutSegments(const ProductArgs& args) {
+    segments_.clear();
+    int64_t next = 0;
+    for (int64_t lane = 0; lane < args.num_lanes; ++lane) {
+      int64_t begin = args.lanes[lane].begin;
+      int64_t group = GroupOf(args.weights, begin);
+      for (; begin < args.lanes[lane].end; ++group) {
+        const int64_t end = std::min(args.lanes[lane].end, args.weights.groups[group + 1]);
+        const int64_t block = begin / 8;
+        const int64_t blocks = CeilDiv(end, 8) - block;
+        segments_.push_back({begin, end, lane, group, block, blocks, next});
+        next += blocks * 8;
+        begin = end;
+      }
+    }
+    return CeilDiv(next, 64) * 64 + 64;
+  }
+
   // body(Slice) over [0, size) in whole vectors.
   template <typename Body>
   void SplitElements(int64_t size, const Body& body) {
@@ -155,7 +213,12 @@ class CpuBackend : public Backend {
 
   const CpuKernels& kernels_;
   ThreadPool pool_;
-  std::vector<AttentionPart> parts_;  // of the call at hand
+  // Of the call at hand.
+  std::vector<AttentionPart> parts_;
+  std::vector<CodedSegment> segments_;
+  std::vector<int8_t> codes_;
+  std::vector<float> code_scales_;
+  std::vector<int32_t> code_sums_;
 };
 
 }  // namespace

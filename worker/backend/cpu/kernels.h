@@ -32,10 +32,38 @@ struct AttentionPart {
   Slice heads;
 };
 
+// The columns of one group within one lane: what a product of codes sums as integers.
+struct CodedSegment {
+  int64_t begin = 0;  // columns
+  int64_t end = 0;
+  int64_t lane = 0;
+  int64_t group = 0;
+  int64_t block = 0;   // the first block of 8 columns that it touches
+  int64_t blocks = 0;  // and how many
+  int64_t codes = 0;   // where its blocks begin among the codes of a row's inputs
+};
+
+// A product with a coded matrix, and its inputs as integers.
+struct CodedProduct {
+  ProductArgs product;
+  int64_t tile_bytes = 0;
+  int64_t scale_offset = 0;  // bytes, in a tile
+  int64_t minimum_offset = 0;
+  const CodedSegment* segments = nullptr;
+  int64_t num_segments = 0;
+  int64_t code_stride = 0;  // bytes
+  int8_t* codes = nullptr;  // [rows][code_stride]: zero where a block leaves its segment
+  float* scales = nullptr;  // [rows, num_segments]
+  int32_t* sums = nullptr;  // [rows, num_segments]: of the codes
+};
+
 struct CpuKernels {
   const char* name;
   int64_t block_rows;  // up to so many rows walk over the weights together, and over any tiles
+  int64_t dot_rows;    // likewise, over codes
   void (*product)(const ProductArgs& args, Slice rows, Slice tiles);
+  void (*code_rows)(const CodedProduct& args, Slice rows);
+  void (*product_coded)(const CodedProduct& args, Slice rows, Slice tiles);
   void (*norm)(const NormArgs& args, Slice rows);
   void (*square_sums)(const float* input, int64_t size, Slice rows, float* output);
   void (*rope_and_store)(const RowTable& rows, const RopeArgs& args, const KvLayer& cache,
@@ -52,6 +80,7 @@ struct CpuKernels {
 extern const CpuKernels kGenericKernels;
 extern const CpuKernels kAvx2Kernels;
 extern const CpuKernels kAvx512Kernels;
+extern const CpuKernels kAvx512VnniKernels;
 
 }  // namespace tessera::worker
 

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "shard_loader/plan/codes.h"
 #include "shard_loader/plan/workspace.h"
 #include "worker/backend/cpu/kernels.h"
 #include "worker/tensor/convert.h"
@@ -24,10 +25,13 @@ using shard_loader::kKvBlockTokens;
 #include "worker/backend/cpu/norm.inc"
 #include "worker/backend/cpu/product.inc"
 
+#include "worker/backend/cpu/product_coded.inc"
+
 }  // namespace
 
-const CpuKernels kAvx2Kernels = {"avx2",         kBlockRows,       &Product,     &Norm,
-                                 &SquareSums,    &RopeAndStore,    &Attend,      &Activate,
-                                 &AddToResidual, &AddWeightedRows, &ScaleAndCap, &SoftmaxBlock};
+const CpuKernels kAvx2Kernels = {"avx2",           kBlockRows,    kDotRows,     &Product,
+                                 &CodeRows,        &ProductCoded, &Norm,        &SquareSums,
+                                 &RopeAndStore,    &Attend,       &Activate,    &AddToResidual,
+                                 &AddWeightedRows, &ScaleAndCap,  &SoftmaxBlock};
 
 }  // namespace tessera::worker

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "shard_loader/plan/codes.h"
 #include "shard_loader/plan/workspace.h"
 #include "worker/backend/cpu/kernels.h"
 #include "worker/tensor/convert.h"
@@ -17,6 +18,8 @@ using shard_loader::kKvBlockTokens;
 // Each block over those above it.
 #include "worker/backend/cpu/vec_avx512.inc"
 
+#include "worker/backend/cpu/dot_avx512.inc"
+
 #include "worker/backend/cpu/math.inc"
 
 #include "worker/backend/cpu/attention.inc"
@@ -24,10 +27,13 @@ using shard_loader::kKvBlockTokens;
 #include "worker/backend/cpu/norm.inc"
 #include "worker/backend/cpu/product.inc"
 
+#include "worker/backend/cpu/product_coded.inc"
+
 }  // namespace
 
-const CpuKernels kAvx512Kernels = {"avx512",       kBlockRows,       &Product,     &Norm,
-                                   &SquareSums,    &RopeAndStore,    &Attend,      &Activate,
-                                   &AddToResidual, &AddWeightedRows, &ScaleAndCap, &SoftmaxBlock};
+const CpuKernels kAvx512Kernels = {"avx512",         kBlockRows,    kDotRows,     &Product,
+                                   &CodeRows,        &ProductCoded, &Norm,        &SquareSums,
+                                   &RopeAndStore,    &Attend,       &Activate,    &AddToResidual,
+                                   &AddWeightedRows, &ScaleAndCap,  &SoftmaxBlock};
 
 }  // namespace tessera::worker

@@ -2,6 +2,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "shard_loader/plan/codes.h"
 #include "shard_loader/plan/workspace.h"
 #include "worker/backend/cpu/kernels.h"
 #include "worker/tensor/convert.h"
@@ -22,10 +23,13 @@ using shard_loader::kKvBlockTokens;
 #include "worker/backend/cpu/norm.inc"
 #include "worker/backend/cpu/product.inc"
 
+#include "worker/backend/cpu/product_coded.inc"
+
 }  // namespace
 
-const CpuKernels kGenericKernels = {"generic",      kBlockRows,       &Product,     &Norm,
-                                    &SquareSums,    &RopeAndStore,    &Attend,      &Activate,
-                                    &AddToResidual, &AddWeightedRows, &ScaleAndCap, &SoftmaxBlock};
+const CpuKernels kGenericKernels = {"generic",        kBlockRows,    kDotRows,     &Product,
+                                    &CodeRows,        &ProductCoded, &Norm,        &SquareSums,
+                                    &RopeAndStore,    &Attend,       &Activate,    &AddToResidual,
+                                    &AddWeightedRows, &ScaleAndCap,  &SoftmaxBlock};
 
 }  // namespace tessera::worker

@@ -5,8 +5,8 @@
 #include <limits>
 #include <vector>
 
-#include "shard_loader/plan/packed_layout.h"
 #include "shard_loader/plan/workspace.h"
+#include "worker/backend/coded_matrix.h"
 #include "worker/tensor/convert.h"
 
 namespace tessera::worker {
@@ -14,11 +14,53 @@ namespace {
 
 using shard_loader::kKvBlockTokens;
 using shard_loader::KvBlockShape;
-using shard_loader::PackedIndex;
 
-float Weight(const PackedMatrix& matrix, int64_t row, int64_t column) {
-  return LoadElement(matrix.data, PackedIndex(row, column, matrix.columns, matrix.dtype),
-                     matrix.dtype);
+// A row's inputs in [begin, end) as integers of 8 bits.
+struct CodedInputs {
+  std::vector<int> codes;
+  float scale = 0;
+};
+
+CodedInputs CodeInputs(const float* input, int64_t begin, int64_t end) {
+  CodedInputs coded;
+  float largest = 0;
+  bool finite = true;
+  for (int64_t k = begin; k < end; ++k) {
+    largest = std::max(largest, std::abs(input[k]));
+    finite = finite && std::isfinite(input[k]);
+  }
+  coded.codes.resize(end - begin);
+  if (!finite) coded.scale = std::numeric_limits<float>::quiet_NaN();
+  if (!finite || largest < 1e-30f) return coded;
+  coded.scale = largest / 127.0f;
+  const float inverse = 127.0f / largest;
+  for (int64_t k = begin; k < end; ++k) {
+    coded.codes[k - begin] = static_cast<int>(std::nearbyint(input[k] * inverse));
+  }
+  return coded;
+}
+
+// The sum over columns [begin, end) of one lane. With a coded matrix the inputs are coded too,
+// group by group.
+double LaneSum(const ProductArgs& args, int64_t row, int64_t n, int64_t begin, int64_t end) {
+  const PackedMatrix& weights = args.weights;
+  const float* input = args.input + row * weights.columns;
+  double sum = 0;
+  if (weights.codes == shard_loader::Codes::kNone) {
+    for (int64_t k = begin; k < end; ++k) sum += double{input[k]} * ElementOf(weights, n, k);
+    return sum;
+  }
+  while (begin < end) {
+    const int64_t border = std::min(end, weights.groups[GroupOf(weights, begin) + 1]);
+    const CodedInputs coded = CodeInputs(input, begin, border);
+    double group = 0;
+    for (int64_t k = begin; k < border; ++k) {
+      group += double{ElementOf(weights, n, k)} * coded.codes[k - begin];
+    }
+    sum += group * coded.scale;
+    begin = border;
+  }
+  return sum;
 }
 
 // Where the cache holds element i of a head's key or value at a position.
@@ -82,7 +124,7 @@ class ReferenceBackend : public Backend {
                  float* output) override {
     for (int64_t i = 0; i < count; ++i) {
       for (int64_t c = 0; c < table.columns; ++c) {
-        output[i * table.columns + c] = Weight(table, ids[i], c);
+        output[i * table.columns + c] = ElementOf(table, ids[i], c);
       }
     }
   }
@@ -220,11 +262,7 @@ class ReferenceBackend : public Backend {
     std::vector<float> waiting;
     for (int64_t l = 0; l < args.num_lanes; ++l) {
       const SumLane& lane = args.lanes[l];
-      double sum = 0;
-      for (int64_t k = lane.begin; k < lane.end; ++k) {
-        sum += double{args.input[row * args.weights.columns + k]} * Weight(args.weights, n, k);
-      }
-      float folded = static_cast<float>(sum);
+      float folded = static_cast<float>(LaneSum(args, row, n, lane.begin, lane.end));
       for (int fold = 0; fold < lane.folds; ++fold) {
         folded = waiting.back() + folded;
         waiting.pop_back();
