@@ -105,6 +105,12 @@ void AddGroupFlags(CLI::App& app, ServerOptions& options, RawFlags& raw) {
   app.add_option("--threads", group.threads, "Of all local ranks together; 0: one per CPU")
       ->check(CLI::Range(0, 4096))
       ->group(name);
+  app.add_option("--cpus", group.cpus,
+                 "CPUs that the threads of the local ranks stay on, shared out in order; default: "
+                 "all, or with --threads the system's choice")
+      ->delimiter(',')
+      ->check(CLI::Range(0, 4095))
+      ->group(name);
   app.add_option("--kernels", group.kernels, "Kernel set; auto: the best one that every rank has")
       ->group(name);
   app.add_option("--step-timeout", raw.step_timeout,

@@ -42,6 +42,8 @@ struct GroupOptions {
   std::string backend_dir;     // of plugins; empty: where the worker looks by itself
   std::string cache_dir;       // of packed weights; none: no cache; empty: the worker's default
   int threads = 0;             // of all local ranks together; 0: one per CPU
+  // That they stay on, shared out among the ranks in order. Empty: all, or with `threads` none.
+  std::vector<int> cpus;
   // Ranks elsewhere, in rank order: "host:port" or "unix:/path" each, or one "dns:NAME:PORT" whose
   // addresses are taken in ascending order. Empty: local ones.
   std::vector<std::string> workers;

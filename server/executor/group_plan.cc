@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "server/executor/launch.h"
 #include "shard_loader/load/checkpoint.h"
 #include "shard_loader/plan/memory.h"
 #include "shard_loader/plan/numerics_id.h"
@@ -86,6 +87,17 @@ absl::Status CheckComm(const std::string& comm, const std::vector<v1::Descriptio
         absl::StrCat("--comm ", comm, ": rank ", rank, " has only ", absl::StrJoin(comms, ", ")));
   }
   return absl::OkStatus();
+}
+
+// 0 for remote ranks: their own choice.
+int ThreadsOfRank(const GroupOptions& options, const std::vector<v1::Description>& descriptions,
+                  int rank) {
+  if (!options.workers.empty()) return 0;
+  const int num_ranks = static_cast<int>(descriptions.size());
+  if (options.threads > 0) return std::max(1, options.threads / num_ranks);
+  const std::vector<int> cpus = CpusOfRank(options, rank, num_ranks);
+  if (!cpus.empty()) return static_cast<int>(cpus.size());
+  return std::max(1, static_cast<int>(descriptions[rank].threads()) / num_ranks);
 }
 
 // Bytes for all ranks where they share one host, else for each rank.
@@ -190,11 +202,6 @@ absl::StatusOr<std::vector<v1::Load>> LoadCommands(
     const GroupOptions& options, const GroupPlan& plan,
     const std::vector<v1::Description>& descriptions) {
   RETURN_IF_ERROR(CheckComm(plan.comm, descriptions));
-  int local_threads = 0;  // per rank; 0 for remote ones: their own choice
-  if (options.workers.empty()) {
-    int all = options.threads > 0 ? options.threads : static_cast<int>(descriptions[0].threads());
-    local_threads = std::max(1, all / static_cast<int>(descriptions.size()));
-  }
   std::vector<v1::Load> commands;
   for (size_t rank = 0; rank < descriptions.size(); ++rank) {
     const v1::KernelSet* kernels =
@@ -222,7 +229,7 @@ absl::StatusOr<std::vector<v1::Load>> LoadCommands(
     load.set_max_num_batched_tokens(plan.facts.max_num_batched_tokens);
     load.set_max_num_seqs(plan.facts.max_num_seqs);
     load.set_max_logprobs(std::max(options.max_logprobs, kBeamCandidates));
-    load.set_threads(local_threads);
+    load.set_threads(ThreadsOfRank(options, descriptions, static_cast<int>(rank)));
     Fill(options.speculation, load.mutable_speculation());
   }
   return commands;

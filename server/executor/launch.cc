@@ -1,6 +1,7 @@
 #include "server/executor/launch.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -8,6 +9,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "proto/rpc/session_auth.h"
 #include "server/executor/group_plan.h"
 #include "server/executor/unique_fd.h"
@@ -48,6 +50,10 @@ absl::Status StartChildren(const GroupOptions& options, const WeightMemory& weig
                               .secret = group.secret,
                               .comm_fd = comm.get(),
                               .image_fd = weights[rank].get()};
+    const std::vector<int> cpus = CpusOfRank(options, rank, num_ranks);
+    if (!cpus.empty()) {
+      child.arguments.insert(child.arguments.end(), {"--cpus", absl::StrJoin(cpus, ",")});
+    }
     for (std::string flag :
          {std::string("--listen"), group.addresses.back(), std::string("--parent-fd"),
           absl::StrCat(kChildParentFd), std::string("--secret-fd"), absl::StrCat(kChildSecretFd),
@@ -94,6 +100,20 @@ LaunchedGroup::~LaunchedGroup() {
   if (mpirun) {
     for (auto& child : children) child->WaitForExit(kMpirunGrace);
   }
+}
+
+std::vector<int> CpusOfRank(const GroupOptions& options, int rank, int num_ranks) {
+  std::vector<int> cpus = options.cpus;
+  cpu_set_t set;
+  if (cpus.empty() && options.threads == 0 && sched_getaffinity(0, sizeof(set), &set) == 0) {
+    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+      if (CPU_ISSET(cpu, &set)) cpus.push_back(cpu);
+    }
+  }
+  const int count = static_cast<int>(cpus.size());
+  if (count < num_ranks) return options.cpus;
+  return {cpus.begin() + int64_t{count} * rank / num_ranks,
+          cpus.begin() + int64_t{count} * (rank + 1) / num_ranks};
 }
 
 absl::StatusOr<WeightMemory> MakeWeightMemory(int num_ranks) {

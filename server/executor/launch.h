@@ -30,6 +30,10 @@ struct LaunchedGroup {
   std::vector<std::unique_ptr<ChildProcess>> children;  // by rank; or mpirun's launcher
 };
 
+// The CPUs that the threads of a local rank stay on: its part of those of all ranks, or all where
+// there are fewer than ranks. Empty: the system places them.
+std::vector<int> CpusOfRank(const GroupOptions& options, int rank, int num_ranks);
+
 // The memory of the weights of every local rank: it outlives the ranks, so that those of the next
 // epoch find what their predecessors have read.
 using WeightMemory = std::vector<UniqueFd>;

@@ -1,4 +1,5 @@
 // tessera-worker: holds one rank of a model and runs steps for a frontend.
+#include <sched.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -60,9 +61,13 @@ void AddFlags(CLI::App& app, Flags& flags) {
                  "File with the secret that the server must know; needed on TCP");
   app.add_option("--threads", flags.rank.threads, "Threads that compute (0: one per CPU)")
       ->check(CLI::Range(0, 4096));
+  app.add_option("--cpus", flags.rank.cpus,
+                 "CPUs that the threads stay on, in turn: 0,1,2 (default: the system's choice)")
+      ->delimiter(',')
+      ->check(CLI::Range(0, CPU_SETSIZE - 1));
   flags.rank.kernels = "auto";
   app.add_option("--kernels", flags.rank.kernels,
-                 "Offer only this kernel set: avx512, avx2, generic, reference")
+                 "Offer only this kernel set: avx512_vnni, avx512, avx2, generic, reference")
       ->capture_default_str();
   app.add_option("--comm", flags.comm,
                  "mpi: this process was started by mpirun, one for every rank of the group")

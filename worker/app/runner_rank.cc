@@ -1,7 +1,6 @@
 #include "worker/app/runner_rank.h"
 
 #include <limits.h>
-#include <sched.h>
 #include <unistd.h>
 
 #include <array>
@@ -21,6 +20,7 @@
 #include "worker/backend/kernel_sets.h"
 #include "worker/comm/factory.h"
 #include "worker/runner/runner.h"
+#include "worker/tensor/cpus.h"
 
 namespace tessera::worker {
 namespace {
@@ -42,13 +42,6 @@ std::string CpuName() {
     if (value != std::string::npos) return line.substr(value + 2);
   }
   return "unknown";
-}
-
-// CPUs that this process may run on.
-int NumCpus() {
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof(set), &set) != 0) return 1;
-  return CPU_COUNT(&set);
 }
 
 absl::StatusOr<DType> ParseDType(const std::string& name) {
@@ -143,6 +136,7 @@ absl::StatusOr<RunnerOptions> RunnerRank::MakeOptions(const v1::Load& load) cons
     options.speculation.ngram_min = load.speculation().ngram_min();
     options.speculation.ngram_max = load.speculation().ngram_max();
   }
+  options.cpus = options_.cpus;
   options.threads = load.threads() > 0 ? static_cast<int>(load.threads()) : options_.threads;
   options.images = options_.images;
   options.test_reorder_from = options_.test_reorder_from;
@@ -231,7 +225,8 @@ std::unique_ptr<Rank> MakeRunnerRank(const RunnerRankOptions& options) {
 
 v1::Description DescribeWorker(const RunnerRankOptions& options) {
   v1::Description description;
-  int threads = options.threads > 0 ? options.threads : NumCpus();
+  int all = options.cpus.empty() ? AvailableCpus() : static_cast<int>(options.cpus.size());
+  int threads = options.threads > 0 ? options.threads : all;
   description.set_host(HostName());
   description.set_pid(static_cast<uint32_t>(getpid()));
   description.set_device(absl::StrCat("cpu: ", CpuName(), ", ", threads, " threads"));

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "worker/app/rank.h"
 
@@ -18,6 +19,7 @@ struct RunnerRankOptions {
   // Keeps the weights from one rank to the next; borrowed; null: they go with their rank.
   WeightImages* images = nullptr;
   int threads = 0;          // where Load leaves it to the worker; 0: one per CPU
+  std::vector<int> cpus;    // that the threads stay on, in turn; empty: not pinned
   std::string kernels;      // only this set is offered; "auto": all that the machine runs
   std::string backend_dir;  // of plugins; empty: beside the program
   // For tests: a step that starts a sequence with this token, or draws it, ends the process.

@@ -59,8 +59,10 @@ class Backend {
   virtual void SoftmaxBlocks(const SoftmaxBlocksArgs& args) = 0;
 };
 
-// `kernel_set` as ResolveKernelSet gave it; errors are the same. `threads` counts the caller.
-absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(absl::string_view kernel_set, int threads);
+// `kernel_set` as ResolveKernelSet gave it; errors are the same. `threads` counts the caller; each
+// stays on one of `cpus`, the caller on the first, unless there are none.
+absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(absl::string_view kernel_set, int threads,
+                                                     const std::vector<int>& cpus = {});
 
 }  // namespace tessera::worker
 

@@ -89,11 +89,12 @@ absl::StatusOr<std::string> KernelNumerics(absl::string_view kernel_set) {
   return std::string(set->numerics);
 }
 
-absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(absl::string_view kernel_set, int threads) {
+absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(absl::string_view kernel_set, int threads,
+                                                     const std::vector<int>& cpus) {
   ASSIGN_OR_RETURN(std::string name, ResolveKernelSet(kernel_set));
   ASSIGN_OR_RETURN(const KernelSet* set, FindSet(name));
   if (set->kernels == nullptr) return MakeReferenceBackend();
-  return MakeCpuBackend(*set->kernels, std::max(1, threads));
+  return MakeCpuBackend(*set->kernels, std::max(1, threads), cpus);
 }
 
 }  // namespace tessera::worker

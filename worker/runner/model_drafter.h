@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "shard_loader/load/checkpoint.h"
 #include "shard_loader/model/dtype.h"
+#include "shard_loader/plan/weight_format.h"
 #include "worker/backend/backend.h"
 #include "worker/comm/group_comms.h"
 #include "worker/model/decoder.h"
@@ -29,7 +30,7 @@ class ModelDrafter final : public Drafter {
  public:
   struct Options {
     int64_t vocab_size = 0;  // of the model that is guessed
-    shard_loader::DType dtype = shard_loader::DType::kF32;
+    shard_loader::WeightFormat dtype;
     shard_loader::DType kv_dtype = shard_loader::DType::kF32;
     int64_t num_kv_blocks = 0;
   };

@@ -24,6 +24,7 @@
 #include "worker/runner/sequences.h"
 #include "worker/runner/step_sampler.h"
 #include "worker/sampling/sampler.h"
+#include "worker/tensor/cpus.h"
 #include "worker/tensor/hash.h"
 #include "worker/tensor/thread_pool.h"
 
@@ -334,8 +335,9 @@ absl::StatusOr<std::unique_ptr<Runner>> Runner::Create(const RunnerOptions& opti
                                                        const LoadProgress& progress) {
   RETURN_IF_ERROR(CheckOptions(options));
   ASSIGN_OR_RETURN(const std::string kernels, ResolveKernelSet(options.kernels));
-  const int threads = options.threads > 0 ? options.threads : AvailableCpus();
-  ASSIGN_OR_RETURN(std::unique_ptr<Backend> backend, MakeBackend(kernels, threads));
+  const int on_all = options.cpus.empty() ? AvailableCpus() : static_cast<int>(options.cpus.size());
+  const int threads = options.threads > 0 ? options.threads : on_all;
+  ASSIGN_OR_RETURN(std::unique_ptr<Backend> backend, MakeBackend(kernels, threads, options.cpus));
   if (options.test_reorder_from) {
     backend = std::make_unique<ReorderedBackend>(std::move(backend), *options.test_reorder_from);
   }

@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -51,7 +52,8 @@ struct RunnerOptions {
   uint32_t max_num_seqs = 0;            // known at one time
   uint32_t max_logprobs = 20;           // of Token::top
   SpeculationOptions speculation;
-  int threads = 0;  // 0: the CPUs that this process may run on
+  int threads = 0;        // 0: the CPUs that this process may run on
+  std::vector<int> cpus;  // one for each thread in turn; empty: not pinned
   // Where the weights lie, borrowed for Create; null: in memory that is gone with the runner.
   WeightImages* images = nullptr;
   std::string

@@ -1,14 +1,19 @@
 #include "worker/tensor/thread_pool.h"
 
+#include <linux/futex.h>
 #include <sched.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
 
-#include <algorithm>
+#include "worker/tensor/cpus.h"
 
 namespace tessera::worker {
 namespace {
 
 constexpr int kSpins = 500;  // about ten microseconds
 constexpr int kYields = 100;
+constexpr timespec kNap = {0, 2'000'000};  // a caller looks again by itself
 
 void Pause() {
 #if defined(__x86_64__) || defined(__i386__)
@@ -32,8 +37,16 @@ bool SpinThenYield(int yields, const Done& done) {
 
 }  // namespace
 
-ThreadPool::ThreadPool(int threads) {
-  for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { WorkerLoop(); });
+ThreadPool::ThreadPool(int threads, const std::vector<int>& cpus) {
+  auto cpu_of = [&](int thread) { return cpus[thread % cpus.size()]; };
+  for (int i = 1; i < threads; ++i) {
+    const int cpu = cpus.empty() ? -1 : cpu_of(i);
+    workers_.emplace_back([this, cpu] {
+      if (cpu >= 0) PinThisThread(cpu);
+      WorkerLoop();
+    });
+  }
+  if (!cpus.empty()) PinThisThread(cpu_of(0));
 }
 
 ThreadPool::~ThreadPool() {
@@ -61,10 +74,19 @@ void ThreadPool::RunTasks(int64_t count, const void* body, TaskFunction function
     wake_.NotifyAll();
   }
   TakeTasks();
-  // Workers always come to an end: they only compute.
+  AwaitWorkers();
+}
+
+// Workers always come to an end: they only compute. One whose core is taken may need a time slice,
+// which the caller sleeps through.
+void ThreadPool::AwaitWorkers() {
   auto all_done = [this] { return busy_.load(std::memory_order_acquire) == 0; };
-  while (!SpinThenYield(kYields, all_done)) {
+  if (SpinThenYield(kYields, all_done)) return;
+  caller_sleeps_.store(true);
+  for (int busy; (busy = busy_.load()) != 0;) {
+    syscall(SYS_futex, &busy_, FUTEX_WAIT_PRIVATE, busy, &kNap, nullptr, 0);
   }
+  caller_sleeps_.store(false);
 }
 
 void ThreadPool::TakeTasks() {
@@ -90,14 +112,11 @@ void ThreadPool::WorkerLoop() {
   uint64_t seen = 1;
   while ((seen = AwaitRound(seen)) != 0) {
     TakeTasks();
-    busy_.fetch_sub(1, std::memory_order_release);
+    const bool last = busy_.fetch_sub(1) == 1;
+    if (last && caller_sleeps_.load()) {
+      syscall(SYS_futex, &busy_, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
+    }
   }
-}
-
-int AvailableCpus() {
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof(set), &set) == 0) return std::max(1, CPU_COUNT(&set));
-  return std::max(1u, std::thread::hardware_concurrency());
 }
 
 }  // namespace tessera::worker

@@ -13,11 +13,13 @@
 namespace tessera::worker {
 
 // Runs from one thread at a time; its other threads wait for work by spinning briefly, then
-// yielding, then sleeping, because ranks may share a core.
+// yielding, then sleeping, because ranks may share a core; so does the caller while the last tasks
+// end.
 class ThreadPool {
  public:
-  // `threads` counts the caller; 1 starts none.
-  explicit ThreadPool(int threads);
+  // `threads` counts the caller; 1 starts none. Where there are `cpus`, every thread stays on one
+  // of them, in turn, the caller on the first; else the system places them.
+  explicit ThreadPool(int threads, const std::vector<int>& cpus = {});
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
@@ -40,6 +42,7 @@ class ThreadPool {
   // The next round after `seen`, or 0 at the end of the pool.
   uint64_t AwaitRound(uint64_t seen);
   void TakeTasks();
+  void AwaitWorkers();
 
   std::vector<std::thread> workers_;
 
@@ -51,14 +54,12 @@ class ThreadPool {
   std::atomic<int64_t> next_task_{0};
   std::atomic<uint64_t> round_{1};
   std::atomic<int> busy_{0};  // workers that have not finished the round
+  std::atomic<bool> caller_sleeps_{false};
   std::atomic<bool> stop_{false};
   std::atomic<int> sleepers_{0};
   Mutex mutex_;  // guards nothing but the sleep itself
   CondVar wake_;
 };
-
-// The CPUs that this process may run on; at least 1.
-int AvailableCpus();
 
 }  // namespace tessera::worker
 

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "tests/bench/kernels/machine_limits.h"
+#include "worker/tensor/cpus.h"
 #include "worker/tensor/thread_pool.h"
 
 namespace tessera::tests {

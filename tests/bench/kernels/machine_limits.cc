@@ -8,7 +8,7 @@
 #include <fstream>
 
 #include "absl/strings/str_cat.h"
-#include "worker/tensor/thread_pool.h"
+#include "worker/tensor/cpus.h"
 
 namespace tessera::tests {
 namespace {

@@ -12,6 +12,7 @@
 #include "shard_loader/plan/workspace.h"
 #include "tests/bench/kernels/machine_limits.h"
 #include "tests/golden/model/group.h"
+#include "worker/tensor/cpus.h"
 #include "worker/tensor/thread_pool.h"
 
 namespace tessera::tests {

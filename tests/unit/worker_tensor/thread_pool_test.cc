@@ -1,4 +1,5 @@
 #include "worker/tensor/thread_pool.h"
+#include "worker/tensor/cpus.h"
 
 #include <atomic>
 #include <catch2/catch.hpp>

@@ -25,7 +25,8 @@ int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 class CpuBackend : public Backend {
  public:
-  CpuBackend(const CpuKernels& kernels, int threads) : kernels_(kernels), pool_(threads) {}
+  CpuBackend(const CpuKernels& kernels, int threads, const std::vector<int>& cpus)
+      : kernels_(kernels), pool_(threads, cpus) {}
 
   void EmbedRows(const PackedMatrix& table, const int64_t* ids, int64_t count,
                  float* output) override {
@@ -223,8 +224,9 @@ class CpuBackend : public Backend {
 
 }  // namespace
 
-std::unique_ptr<Backend> MakeCpuBackend(const CpuKernels& kernels, int threads) {
-  return std::make_unique<CpuBackend>(kernels, threads);
+std::unique_ptr<Backend> MakeCpuBackend(const CpuKernels& kernels, int threads,
+                                        const std::vector<int>& cpus) {
+  return std::make_unique<CpuBackend>(kernels, threads, cpus);
 }
 
 }  // namespace tessera::worker

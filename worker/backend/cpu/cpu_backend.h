@@ -3,6 +3,7 @@
 #define TESSERA_WORKER_BACKEND_CPU_CPU_BACKEND_H_
 
 #include <memory>
+#include <vector>
 
 #include "worker/backend/backend.h"
 #include "worker/backend/cpu/kernels.h"
@@ -11,7 +12,8 @@ namespace tessera::worker {
 
 // Threads split outputs: rows, tiles, heads or blocks. `kernels` is one of the constants of
 // kernels.h, and this machine must run it.
-std::unique_ptr<Backend> MakeCpuBackend(const CpuKernels& kernels, int threads);
+std::unique_ptr<Backend> MakeCpuBackend(const CpuKernels& kernels, int threads,
+                                        const std::vector<int>& cpus);
 
 }  // namespace tessera::worker
 
