@@ -37,7 +37,8 @@ absl::StatusOr<std::unique_ptr<ModelDrafter>> ModelDrafter::Create(
                    Workspace::Create(plans[0], shard_loader::MakeWorkspaceLayout(
                                                    spec, plans[0], {kDraftRows, kDraftRows})));
   std::unique_ptr<ModelDrafter> drafter(new ModelDrafter(spec, plans[0], std::move(loaded.weights),
-                                                         std::move(cache), std::move(workspace)));
+                                                         options.max_model_len, std::move(cache),
+                                                         std::move(workspace)));
   drafter->backend_ = backend;
   drafter->layers_done_ = layers_done;
   const shard_loader::ByteSpan& scratch = drafter->workspace_.layout().sampling;
@@ -50,13 +51,13 @@ absl::StatusOr<std::unique_ptr<ModelDrafter>> ModelDrafter::Create(
 
 ModelDrafter::ModelDrafter(const shard_loader::DecoderSpec& spec,
                            const shard_loader::RankPlan& plan,
-                           std::unique_ptr<const Weights> weights, KvCache cache,
-                           Workspace workspace)
+                           std::unique_ptr<const Weights> weights, int64_t max_model_len,
+                           KvCache cache, Workspace workspace)
     : vocab_size_(spec.vocab_size),
       weight_bytes_(weights->bytes()),
       cache_(std::move(cache)),
       workspace_(std::move(workspace)),
-      decoder_(spec, plan, std::move(weights)),
+      decoder_(spec, plan, std::move(weights), max_model_len),
       comms_(std::move(MakeLocalComms(1, 1, absl::InfiniteDuration())[0])) {}
 
 void ModelDrafter::Follow(const StepInput& step) {

@@ -33,6 +33,7 @@ class ModelDrafter final : public Drafter {
     shard_loader::WeightFormat dtype;
     shard_loader::DType kv_dtype = shard_loader::DType::kF32;
     int64_t num_kv_blocks = 0;
+    int64_t max_model_len = 0;
   };
 
   // Reads the checkpoint. `backend` and `layers_done` are borrowed. FAILED_PRECONDITION where its
@@ -56,7 +57,8 @@ class ModelDrafter final : public Drafter {
   };
 
   ModelDrafter(const shard_loader::DecoderSpec& spec, const shard_loader::RankPlan& plan,
-               std::unique_ptr<const Weights> weights, KvCache cache, Workspace workspace);
+               std::unique_ptr<const Weights> weights, int64_t max_model_len, KvCache cache,
+               Workspace workspace);
 
   // Tokens of the sequence, from its first, whose keys and values lie in the draft's cache.
   uint32_t Computed(const Sequence& sequence) const;

@@ -203,7 +203,8 @@ absl::StatusOr<std::unique_ptr<Drafter>> Runner::Impl::MakeDrafter() {
   const ModelDrafter::Options options{.vocab_size = options_.spec.vocab_size,
                                       .dtype = options_.dtype,
                                       .kv_dtype = options_.kv_dtype,
-                                      .num_kv_blocks = options_.num_kv_blocks};
+                                      .num_kv_blocks = options_.num_kv_blocks,
+                                      .max_model_len = options_.max_model_len};
   ASSIGN_OR_RETURN(
       std::unique_ptr<ModelDrafter> drafter,
       ModelDrafter::Create(options, *speculation.draft, backend_.get(), &layers_done_));
