@@ -11,7 +11,7 @@ usage: tests/run.sh [--full] [--no-install] [-R REGEX]
   --no-install  do not install missing Debian packages
   -R REGEX      run only the tests whose name matches (release build alone, no fuzzing)
 
-Runs: the release build with all tests; address and undefined-behaviour sanitizers over unit, conformance and
+Runs: the release build with all tests; where nvcc is, the CUDA plugin and its tests; address and undefined-behaviour sanitizers over unit, conformance and
 integration tests; the thread sanitizer over tests labelled `threads`; every fuzz target on its corpus.
 EOF
 }
@@ -89,6 +89,14 @@ if [ -n "$regex" ]; then
   exit
 fi
 if [ $full = 1 ]; then run_ctest build/release; else run_ctest build/release -LE full; fi
+
+if command -v nvcc >/dev/null; then
+  headline "CUDA plugin"
+  build cuda tests-device
+  run_ctest build/cuda -L '^device$'
+else
+  echo "nvcc is missing: the CUDA plugin is not built"
+fi
 
 headline "address and undefined-behaviour sanitizers"
 build asan tests-asan

@@ -22,7 +22,7 @@ set(CMAKE_INSTALL_RPATH "$ORIGIN/../lib/tessera")
 
 # -ffp-contract=off: an fma happens only where the source writes one; the bits of an answer depend
 # on it (worker/README.md, "One answer").
-add_compile_options(-ffp-contract=off -fno-fast-math)
+add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-ffp-contract=off> $<$<COMPILE_LANGUAGE:CXX>:-fno-fast-math>)
 set(TESSERA_WARNINGS -Wall -Wextra -Wno-missing-field-initializers)
 if(TESSERA_WERROR)
   list(APPEND TESSERA_WARNINGS -Werror)

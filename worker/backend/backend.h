@@ -13,6 +13,7 @@
 #include "shard_loader/model/decoder_spec.h"
 #include "shard_loader/plan/lanes.h"
 #include "worker/backend/ops.h"
+#include "worker/tensor/memory.h"
 
 namespace tessera::worker {
 
@@ -30,10 +31,15 @@ struct SumOrder {
                         int64_t unit_columns);
 };
 
-// Thread-compatible: one call at a time, on a thread pool of its own.
+// Thread-compatible: one call at a time, on a thread pool of its own or on a device.
+//
+// Pointers are to memory(). Always on the host: ids and indices of rows, the row table, kv_head_of
+// and slopes of attention, and the weights of AddWeightedRows.
 class Backend {
  public:
   virtual ~Backend() = default;
+
+  virtual Memory& memory() = 0;
 
   // output[i] = row ids[i] of the packed `table`: a copy. ids: [count], each below table.rows.
   virtual void EmbedRows(const PackedMatrix& table, const int64_t* ids, int64_t count,
@@ -55,9 +61,15 @@ class Backend {
   virtual void AddWeightedRows(const WeightedRowsArgs& args) = 0;
   // data = scale * data; above 0, `cap` then makes it cap * tanh(data / cap). data: [size].
   virtual void ScaleAndCap(float scale, float cap, int64_t size, float* data) = 0;
+  virtual void CopyRows(const CopyRowsArgs& args) = 0;
+  // output = left + right. [size]
+  virtual void AddPairs(const float* left, const float* right, int64_t size, float* output) = 0;
   // exp(input - maximum of its block), and the blocks' maxima and sums.
   virtual void SoftmaxBlocks(const SoftmaxBlocksArgs& args) = 0;
 };
+
+// Backend::CopyRows for memory of this host.
+void CopyHostRows(const CopyRowsArgs& args);
 
 // `kernel_set` as ResolveKernelSet gave it; errors are the same. `threads` counts the caller; each
 // stays on one of `cpus`, the caller on the first, unless there are none.

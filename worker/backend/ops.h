@@ -79,7 +79,7 @@ struct RopeArgs {
 struct AttentionArgs {
   const float* query = nullptr;  // [num_rows, num_heads, head_size]
   int64_t num_heads = 0;
-  const int32_t* kv_head_of = nullptr;  // [num_heads]: index into the layer's KV heads
+  const int32_t* kv_head_of = nullptr;  // [num_heads]: index into the layer's KV heads, ascending
   float scale = 1.0f;                   // of the scores
   int64_t window = 0;                   // 0: every position up to the row's own
   float* output = nullptr;              // [num_rows, num_heads, value_size]
@@ -131,6 +131,18 @@ struct WeightedRowsArgs {
   const int32_t* rows = nullptr;   // [count], all different
   const float* weights = nullptr;  // [count]
   float* output = nullptr;         // [rows, size]
+};
+
+// Row i of the output, or row to_rows[i], becomes row i of the input, or row from_rows[i].
+struct CopyRowsArgs {
+  const float* from = nullptr;
+  int64_t from_stride = 0;             // floats from one row to the next
+  const int32_t* from_rows = nullptr;  // [num_rows], or null: in order
+  float* to = nullptr;
+  int64_t to_stride = 0;
+  const int32_t* to_rows = nullptr;  // likewise, all different
+  int64_t num_rows = 0;
+  int64_t size = 0;  // floats of a row
 };
 
 // Softmax in blocks of ids: each block is reduced alone, against its own maximum.

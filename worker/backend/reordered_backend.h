@@ -18,6 +18,7 @@ class ReorderedBackend final : public Backend {
   ReorderedBackend(std::unique_ptr<Backend> inner, int32_t from)
       : inner_(std::move(inner)), from_(from) {}
 
+  Memory& memory() override { return inner_->memory(); }
   void EmbedRows(const PackedMatrix& table, const int64_t* ids, int64_t count,
                  float* output) override {
     inner_->EmbedRows(table, ids, count, output);
@@ -36,6 +37,10 @@ class ReorderedBackend final : public Backend {
   void AddWeightedRows(const WeightedRowsArgs& args) override { inner_->AddWeightedRows(args); }
   void ScaleAndCap(float scale, float cap, int64_t size, float* data) override {
     inner_->ScaleAndCap(scale, cap, size, data);
+  }
+  void CopyRows(const CopyRowsArgs& args) override { inner_->CopyRows(args); }
+  void AddPairs(const float* left, const float* right, int64_t size, float* output) override {
+    inner_->AddPairs(left, right, size, output);
   }
   void SoftmaxBlocks(const SoftmaxBlocksArgs& args) override { inner_->SoftmaxBlocks(args); }
 

@@ -46,16 +46,30 @@ absl::StatusOr<Buffer> Buffer::Map(const FileMapping& file, absl::string_view wh
   return Buffer(static_cast<std::byte*>(data), file.bytes);
 }
 
+Buffer Buffer::Adopt(std::byte* data, int64_t size, Release release) {
+  Buffer buffer(data, size);
+  buffer.release_ = release;
+  return buffer;
+}
+
 Buffer::~Buffer() {
-  if (data_ != nullptr) munmap(data_, static_cast<size_t>(size_));
+  if (data_ == nullptr) return;
+  if (release_ != nullptr) {
+    release_(data_);
+  } else {
+    munmap(data_, static_cast<size_t>(size_));
+  }
 }
 
 Buffer::Buffer(Buffer&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+    : data_(std::exchange(other.data_, nullptr)),
+      size_(std::exchange(other.size_, 0)),
+      release_(std::exchange(other.release_, nullptr)) {}
 
 Buffer& Buffer::operator=(Buffer&& other) noexcept {
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
+  std::swap(release_, other.release_);
   return *this;
 }
 

@@ -26,6 +26,10 @@ class Buffer {
   // Shared memory, or a file. What is not `writable` ends the process that writes it. Likewise.
   static absl::StatusOr<Buffer> Map(const FileMapping& file, absl::string_view what);
 
+  using Release = void (*)(void* data);
+  // Takes over memory of another kind, that `release` gives back.
+  static Buffer Adopt(std::byte* data, int64_t size, Release release);
+
   Buffer() = default;
   ~Buffer();
   Buffer(Buffer&& other) noexcept;
@@ -43,6 +47,7 @@ class Buffer {
 
   std::byte* data_ = nullptr;
   int64_t size_ = 0;
+  Release release_ = nullptr;  // null: pages
 };
 
 }  // namespace tessera::worker

@@ -28,6 +28,8 @@ class CpuBackend : public Backend {
   CpuBackend(const CpuKernels& kernels, int threads, const std::vector<int>& cpus)
       : kernels_(kernels), pool_(threads, cpus) {}
 
+  Memory& memory() override { return HostMemory(); }
+
   void EmbedRows(const PackedMatrix& table, const int64_t* ids, int64_t count,
                  float* output) override {
     pool_.ParallelFor(count,
@@ -82,6 +84,12 @@ class CpuBackend : public Backend {
   void ScaleAndCap(float scale, float cap, int64_t size, float* data) override {
     SplitElements(size,
                   [&](Slice elements) { kernels_.scale_and_cap(scale, cap, elements, data); });
+  }
+
+  void CopyRows(const CopyRowsArgs& args) override { CopyHostRows(args); }
+
+  void AddPairs(const float* left, const float* right, int64_t size, float* output) override {
+    for (int64_t i = 0; i < size; ++i) output[i] = left[i] + right[i];
   }
 
   void SoftmaxBlocks(const SoftmaxBlocksArgs& args) override {

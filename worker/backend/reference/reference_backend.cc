@@ -120,6 +120,8 @@ double Capped(double x, double cap) { return cap > 0 ? cap * std::tanh(x / cap) 
 
 class ReferenceBackend : public Backend {
  public:
+  Memory& memory() override { return HostMemory(); }
+
   void EmbedRows(const PackedMatrix& table, const int64_t* ids, int64_t count,
                  float* output) override {
     for (int64_t i = 0; i < count; ++i) {
@@ -215,6 +217,12 @@ class ReferenceBackend : public Backend {
     for (int64_t i = 0; i < size; ++i) {
       data[i] = static_cast<float>(Capped(double{data[i]} * scale, cap));
     }
+  }
+
+  void CopyRows(const CopyRowsArgs& args) override { CopyHostRows(args); }
+
+  void AddPairs(const float* left, const float* right, int64_t size, float* output) override {
+    for (int64_t i = 0; i < size; ++i) output[i] = left[i] + right[i];
   }
 
   void SoftmaxBlocks(const SoftmaxBlocksArgs& args) override {

@@ -1,0 +1,168 @@
+// The part of CUDA that worker/backend/cuda uses, on a host: the very sources of the kernels
+// compile with a C++ compiler and this folder in front of the include path. A block's threads are
+// fibers that run one at a time; a barrier, or an exchange within a warp, hands over to the next.
+// Between two barriers the threads run in an order that Emulation::Shuffle changes, so that a
+// missing barrier shows as another result. Shared memory is a heap block of exactly the size asked
+// for, filled with NaN for every block of threads. Streams do everything at once; a capture keeps
+// what is launched.
+#ifndef TESSERA_TESTS_SUPPORT_CUDA_EMULATION_CUDA_RUNTIME_H_
+#define TESSERA_TESTS_SUPPORT_CUDA_EMULATION_CUDA_RUNTIME_H_
+
+#include <bit>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <tuple>
+#include <vector>
+
+#define __global__
+#define __device__
+#define __host__
+#define __forceinline__ inline
+#define __launch_bounds__(threads)
+
+struct dim3 {
+  unsigned x, y, z;
+  constexpr dim3(unsigned x = 1, unsigned y = 1, unsigned z = 1) : x(x), y(y), z(z) {}
+};
+struct uint2 {
+  unsigned x, y;
+};
+
+inline thread_local dim3 threadIdx;
+inline thread_local dim3 blockIdx;
+inline thread_local dim3 blockDim;
+inline thread_local dim3 gridDim;
+
+enum cudaError_t : int {
+  cudaSuccess = 0,
+  cudaErrorInvalidValue = 1,
+  cudaErrorMemoryAllocation = 2
+};
+struct CUstream_st {
+  std::vector<std::function<void()>>* capture = nullptr;
+};
+using cudaStream_t = CUstream_st*;
+enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
+struct cudaLaunchConfig_t {
+  dim3 gridDim;
+  dim3 blockDim;
+  size_t dynamicSmemBytes = 0;
+  cudaStream_t stream = nullptr;
+};
+
+namespace tessera::tests {
+
+class Emulation {
+ public:
+  // 0: threads run in ascending order; else in an order that the number gives.
+  static void Shuffle(uint64_t seed);
+  // The threads of all kernels so far.
+  static uint64_t threads_run();
+
+  static void RunGrid(dim3 grid, dim3 block, size_t shared_bytes,
+                      const std::function<void()>& thread);
+  static void* shared_memory();
+  static void BlockBarrier();
+  // Waits for the 32 threads of the warp.
+  static void WarpBarrier();
+  // 64 bytes of each lane of the own warp, for exchanges: write, WarpBarrier, read, WarpBarrier.
+  static std::byte* LaneBytes(int lane);
+};
+
+}  // namespace tessera::tests
+
+inline void __syncthreads() { tessera::tests::Emulation::BlockBarrier(); }
+inline void __syncwarp(unsigned = 0xffffffffu) { tessera::tests::Emulation::WarpBarrier(); }
+
+template <typename T>
+T __shfl_sync(unsigned, T value, int lane) {
+  using tessera::tests::Emulation;
+  *reinterpret_cast<T*>(Emulation::LaneBytes(static_cast<int>(threadIdx.x % 32))) = value;
+  Emulation::WarpBarrier();
+  const T result = *reinterpret_cast<T*>(Emulation::LaneBytes(lane % 32));
+  Emulation::WarpBarrier();
+  return result;
+}
+template <typename T>
+T __shfl_xor_sync(unsigned mask, T value, int lanes) {
+  return __shfl_sync(mask, value, static_cast<int>(threadIdx.x % 32) ^ lanes);
+}
+
+inline float __uint_as_float(unsigned bits) { return std::bit_cast<float>(bits); }
+inline unsigned __float_as_uint(float value) { return std::bit_cast<unsigned>(value); }
+// PRMT of the PTX ISA, without sign replication.
+inline unsigned __byte_perm(unsigned a, unsigned b, unsigned selector) {
+  const uint64_t bytes = uint64_t{b} << 32 | a;
+  unsigned result = 0;
+  for (int i = 0; i < 4; ++i) {
+    result |= static_cast<unsigned>(bytes >> ((selector >> 4 * i & 7) * 8) & 0xff) << 8 * i;
+  }
+  return result;
+}
+
+inline cudaError_t cudaFuncSetAttribute(const void*, cudaFuncAttribute, int bytes) {
+  return bytes <= 163 << 10 ? cudaSuccess : cudaErrorInvalidValue;  // of compute capability 8.0
+}
+
+inline cudaError_t cudaSetDevice(int device) {
+  return device == 0 ? cudaSuccess : cudaErrorInvalidValue;
+}
+inline cudaError_t cudaGetLastError() { return cudaSuccess; }
+inline const char* cudaGetErrorString(cudaError_t) { return "emulated error"; }
+inline const char* cudaGetErrorName(cudaError_t) { return "cudaErrorEmulated"; }
+inline constexpr unsigned cudaStreamNonBlocking = 1;
+inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
+  *stream = new CUstream_st;
+  return cudaSuccess;
+}
+inline cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  delete stream;
+  return cudaSuccess;
+}
+inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
+inline cudaError_t cudaMalloc(void** data, size_t bytes) {
+  *data = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
+  return *data == nullptr ? cudaErrorMemoryAllocation : cudaSuccess;
+}
+inline cudaError_t cudaFree(void* data) {
+  std::free(data);
+  return cudaSuccess;
+}
+
+// Does `work` now, or keeps it where the stream is being captured.
+inline cudaError_t Enqueue(cudaStream_t stream, std::function<void()> work) {
+  if (stream != nullptr && stream->capture != nullptr) {
+    stream->capture->push_back(std::move(work));
+  } else {
+    work();
+  }
+  return cudaSuccess;
+}
+enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice };
+inline cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind,
+                                   cudaStream_t stream) {
+  return Enqueue(stream, [=] { std::memcpy(to, from, bytes); });
+}
+inline cudaError_t cudaMemsetAsync(void* data, int value, size_t bytes, cudaStream_t stream) {
+  return Enqueue(stream, [=] { std::memset(data, value, bytes); });
+}
+
+template <typename... Parameters, typename... Arguments>
+cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
+                               Arguments&&... arguments) {
+  const dim3 grid = config->gridDim;
+  const dim3 block = config->blockDim;
+  if (block.x > 1024 || grid.y > 65535 || grid.z > 65535) return cudaErrorInvalidValue;
+  if (config->dynamicSmemBytes > size_t{163} << 10) return cudaErrorInvalidValue;
+  std::function<void()> run = [grid, block, bytes = config->dynamicSmemBytes, kernel,
+                               values = std::tuple<Parameters...>(arguments...)] {
+    tessera::tests::Emulation::RunGrid(grid, block, bytes, [&] { std::apply(kernel, values); });
+  };
+  return Enqueue(config->stream, std::move(run));
+}
+
+#endif  // TESSERA_TESTS_SUPPORT_CUDA_EMULATION_CUDA_RUNTIME_H_

@@ -1,0 +1,327 @@
+#include "worker/backend/cuda/cuda_backend.h"
+
+#include <cuda_runtime.h>
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "shard_loader/plan/workspace.h"
+#include "shard_loader/status_macros.h"
+#include "worker/backend/cuda/device_memory.h"
+
+namespace tessera::worker::cuda {
+namespace {
+
+using shard_loader::kKvBlockTokens;
+
+// Tiles in blocks of their own fill a device when rows and heads alone do not.
+constexpr int64_t kEnoughBlocks = 256;
+constexpr int64_t kMaxScratchBytes = int64_t{256} << 20;
+
+int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// A row table as the device reads it: one array, so that one copy brings it there.
+struct PackedRows {
+  std::vector<int32_t> words;
+  int64_t num_rows = 0;
+  int64_t table_begin = 0;  // index into words
+  int64_t blocks = 0;
+  int64_t groups = 0;
+  int64_t num_groups = 0;
+  int64_t longest = 0;  // keys of the longest row
+  bool prefill = false;
+};
+
+// Whether row r goes on where the row before it ends, in the same sequence.
+bool Continues(const RowTable& rows, int64_t r) {
+  return r > 0 && rows.positions[r] > 0 && rows.block_tables[r] == rows.block_tables[r - 1] &&
+         rows.positions[r] == rows.positions[r - 1] + 1;
+}
+
+PackedRows Pack(const RowTable& rows, int64_t max_group_rows) {
+  PackedRows packed;
+  packed.num_rows = rows.num_rows;
+  packed.words.assign(rows.positions, rows.positions + rows.num_rows);
+  packed.table_begin = packed.num_rows;
+  packed.blocks = 2 * packed.num_rows;
+  packed.words.resize(packed.blocks);
+  std::vector<int32_t> tables;
+  std::vector<RowGroup> groups;
+  for (int64_t r = 0; r < rows.num_rows; ++r) {
+    const int32_t position = rows.positions[r];
+    if (position < 0) continue;  // padding
+    const bool continues = Continues(rows, r);
+    // The table of a sequence is taken once, as long as its last row needs it.
+    if (!continues) {
+      int64_t last = r;
+      while (last + 1 < rows.num_rows && Continues(rows, last + 1)) ++last;
+      packed.words[packed.table_begin + r] = static_cast<int32_t>(tables.size());
+      const int64_t count = rows.positions[last] / kKvBlockTokens + 1;
+      for (int64_t b = 0; b < count; ++b) {
+        tables.push_back(static_cast<int32_t>(rows.block_tables[r][b]));
+      }
+    } else {
+      packed.words[packed.table_begin + r] = packed.words[packed.table_begin + r - 1];
+    }
+    if (continues && groups.back().count < max_group_rows) {
+      ++groups.back().count;
+    } else {
+      groups.push_back({static_cast<int32_t>(r), 1});
+    }
+    packed.prefill |= continues;
+    packed.longest = std::max<int64_t>(packed.longest, int64_t{position} + 1);
+  }
+  packed.words.insert(packed.words.end(), tables.begin(), tables.end());
+  packed.groups = static_cast<int64_t>(packed.words.size());
+  packed.num_groups = static_cast<int64_t>(groups.size());
+  for (const RowGroup& group : groups) {
+    packed.words.push_back(group.first);
+    packed.words.push_back(group.count);
+  }
+  return packed;
+}
+
+// Device memory that grows; what grows is let go of when nothing uses it any more.
+class Scratch {
+ public:
+  explicit Scratch(Memory& memory, const char* what) : memory_(memory), what_(what) {}
+  absl::StatusOr<std::byte*> Get(int64_t bytes) {
+    if (bytes > buffer_.size()) {
+      RETURN_IF_ERROR(memory_.Finish());
+      buffer_ = Buffer();
+      ASSIGN_OR_RETURN(buffer_, memory_.Allocate(bytes, what_));
+    }
+    return buffer_.data();
+  }
+
+ private:
+  Memory& memory_;
+  const char* what_;
+  Buffer buffer_;
+};
+
+// Small arrays of the host that hardly ever change (which KV head a head reads), kept on the device
+// by what they hold.
+class Constants {
+ public:
+  explicit Constants(Memory& memory) : memory_(memory) {}
+  absl::StatusOr<const void*> Get(const void* data, int64_t bytes) {
+    for (const Entry& entry : entries_) {
+      if (static_cast<int64_t>(entry.host.size()) == bytes &&
+          std::memcmp(entry.host.data(), data, static_cast<size_t>(bytes)) == 0) {
+        return entry.device.data();
+      }
+    }
+    Entry entry;
+    const std::byte* first = static_cast<const std::byte*>(data);
+    entry.host.assign(first, first + bytes);
+    ASSIGN_OR_RETURN(entry.device, memory_.Allocate(bytes, "constants of the model"));
+    memory_.CopyIn(data, bytes, entry.device.data());
+    entries_.push_back(std::move(entry));
+    return entries_.back().device.data();
+  }
+
+ private:
+  struct Entry {
+    std::vector<std::byte> host;
+    Buffer device;
+  };
+  Memory& memory_;
+  std::vector<Entry> entries_;
+};
+
+class CudaBackend final : public Backend {
+ public:
+  CudaBackend(std::unique_ptr<DeviceMemory> memory, Order order)
+      : memory_(std::move(memory)),
+        order_(order),
+        constants_(*memory_),
+        rows_(*memory_, "the rows of a step"),
+        indices_(*memory_, "indices of a step"),
+        narrowed_(*memory_, "narrowed inputs"),
+        tiles_(*memory_, "tiles of attention") {}
+  ~CudaBackend() override { memory_->Finish().IgnoreError(); }
+
+  Memory& memory() override { return *memory_; }
+
+  void EmbedRows(const PackedMatrix& table, const int64_t* ids, int64_t count,
+                 float* output) override {
+    const int64_t bytes = count * static_cast<int64_t>(sizeof(int64_t));
+    std::byte* copy = Take(indices_.Get(bytes));
+    if (copy == nullptr) return;
+    memory_->CopyIn(ids, bytes, copy);
+    Check(cuda::EmbedRows(table, reinterpret_cast<const int64_t*>(copy), count, output, stream()));
+  }
+
+  void Norm(const NormArgs& args) override { Check(cuda::Norm(args, order_, stream())); }
+
+  void SquareSums(const float* input, int64_t num_rows, int64_t size, float* output) override {
+    Check(cuda::SquareSums(input, num_rows, size, output, order_, stream()));
+  }
+
+  void Product(const ProductArgs& args) override {
+    const bool wide = order_ == Order::kWide && args.weights.dtype != shard_loader::DType::kF32;
+    LaneList lanes;
+    if (!MakeLaneList(args.lanes, args.num_lanes, wide ? Order::kWide : Order::kFma16, &lanes)) {
+      return Fail(absl::UnimplementedError(
+          absl::StrCat("cuda: a sum of ", args.num_lanes, " lanes over ", args.weights.columns,
+                       " columns is cut into more than ", kMaxLaneEntries,
+                       " parts; use fewer --lanes or a higher --tp")));
+    }
+    if (!wide) return Check(ProductFma(args, lanes, stream()));
+    std::byte* narrowed =
+        Take(narrowed_.Get(args.num_rows * NarrowedStride(args.weights.columns) * 2));
+    if (narrowed != nullptr) Check(ProductMma(args, lanes, narrowed, stream()));
+  }
+
+  void RopeAndStore(const RowTable& rows, const RopeArgs& args, const KvLayer& cache) override {
+    if (!SetRows(rows)) return;
+    Check(cuda::RopeAndStore(device_rows_, args, cache, stream()));
+  }
+
+  void Attend(const RowTable& rows, const AttentionArgs& args, const KvLayer& cache) override {
+    AttentionArgs on_device = args;
+    const int64_t heads = args.num_heads;
+    on_device.kv_head_of = static_cast<const int32_t*>(
+        Take(constants_.Get(args.kv_head_of, heads * static_cast<int64_t>(sizeof(int32_t)))));
+    if (args.slopes != nullptr) {
+      on_device.slopes = static_cast<const float*>(
+          Take(constants_.Get(args.slopes, heads * static_cast<int64_t>(sizeof(float)))));
+    }
+    if (order_ == Order::kFma16 || !CanAttendMma(cache)) {
+      if (SetRows(rows)) Check(AttendFma(device_rows_, on_device, cache, stream()));
+      return;
+    }
+    const HeadGroups groups = GroupHeads(args, cache.num_kv_heads);
+    max_group_rows_ =
+        std::max(1, QueriesOfBlock(cache.value_size, /*prefill=*/true) / groups.largest);
+    if (!SetRows(rows)) return;
+    AttentionCut cut;
+    cut.prefill = packed_.prefill;
+    cut.groups = reinterpret_cast<const RowGroup*>(words_ + packed_.groups);
+    cut.num_groups = packed_.num_groups;
+    cut.num_tiles = CeilDiv(packed_.longest, kAttentionTile);
+    const int64_t scratch =
+        AttentionScratchFloats(rows.num_rows, heads, cache.value_size, cut.num_tiles) *
+        static_cast<int64_t>(sizeof(float));
+    const bool few = packed_.num_groups * cache.num_kv_heads < kEnoughBlocks;
+    if (cut.num_tiles > 1 && few && scratch <= kMaxScratchBytes) {
+      cut.scratch = reinterpret_cast<float*>(Take(tiles_.Get(scratch)));
+      if (cut.scratch == nullptr) return;
+    }
+    Check(AttendMma(device_rows_, on_device, cache, groups, cut, stream()));
+  }
+
+  void Activate(const ActivationArgs& args) override { Check(cuda::Activate(args, stream())); }
+  void AddToResidual(const ResidualArgs& args) override {
+    Check(cuda::AddToResidual(args, stream()));
+  }
+
+  void AddWeightedRows(const WeightedRowsArgs& args) override {
+    const int64_t bytes = args.count * static_cast<int64_t>(sizeof(int32_t));
+    std::byte* copy = Take(indices_.Get(2 * bytes));
+    if (copy == nullptr) return;
+    memory_->CopyIn(args.rows, bytes, copy);
+    memory_->CopyIn(args.weights, bytes, copy + bytes);
+    WeightedRowsArgs on_device = args;
+    on_device.rows = reinterpret_cast<const int32_t*>(copy);
+    on_device.weights = reinterpret_cast<const float*>(copy + bytes);
+    Check(cuda::AddWeightedRows(on_device, stream()));
+  }
+
+  void ScaleAndCap(float scale, float cap, int64_t size, float* data) override {
+    Check(cuda::ScaleAndCap(scale, cap, size, data, stream()));
+  }
+
+  void CopyRows(const CopyRowsArgs& args) override {
+    const int64_t bytes = args.num_rows * static_cast<int64_t>(sizeof(int32_t));
+    std::byte* copy = Take(indices_.Get(2 * bytes));
+    if (copy == nullptr && bytes > 0) return;
+    CopyRowsArgs on_device = args;
+    if (args.from_rows != nullptr) {
+      memory_->CopyIn(args.from_rows, bytes, copy);
+      on_device.from_rows = reinterpret_cast<const int32_t*>(copy);
+    }
+    if (args.to_rows != nullptr) {
+      memory_->CopyIn(args.to_rows, bytes, copy + bytes);
+      on_device.to_rows = reinterpret_cast<const int32_t*>(copy + bytes);
+    }
+    Check(cuda::CopyRows(on_device, stream()));
+  }
+
+  void AddPairs(const float* left, const float* right, int64_t size, float* output) override {
+    Check(cuda::AddPairs(left, right, size, output, stream()));
+  }
+
+  void SoftmaxBlocks(const SoftmaxBlocksArgs& args) override {
+    Check(cuda::SoftmaxBlocks(args, stream()));
+  }
+
+ private:
+  CUstream_st* stream() const { return memory_->stream(); }
+  void Check(int error) { memory_->Check(error, "a kernel"); }
+  void Fail(const absl::Status& status) { memory_->Fail(status); }
+
+  // The value, or null where it could not be had; Finish then says why.
+  template <typename T>
+  T* Take(absl::StatusOr<T*> value) {
+    if (value.ok()) return *value;
+    Fail(value.status());
+    return nullptr;
+  }
+
+  HeadGroups GroupHeads(const AttentionArgs& args, int64_t num_kv_heads) const {
+    HeadGroups groups;
+    int64_t head = 0;
+    for (int64_t kv = 0; kv < num_kv_heads; ++kv) {
+      const int64_t begin = head;
+      groups.begin[kv] = static_cast<int16_t>(begin);
+      while (head < args.num_heads && args.kv_head_of[head] == kv) ++head;
+      groups.largest = std::max(groups.largest, static_cast<int32_t>(head - begin));
+    }
+    groups.begin[num_kv_heads] = static_cast<int16_t>(head);
+    return groups;
+  }
+
+  // Brings the row table to the device, unless it is the one that is there.
+  bool SetRows(const RowTable& rows) {
+    PackedRows packed = Pack(rows, max_group_rows_);
+    if (words_ != nullptr && packed.words == packed_.words && packed.num_rows == packed_.num_rows) {
+      return true;
+    }
+    packed_ = std::move(packed);
+    const int64_t bytes = static_cast<int64_t>(packed_.words.size() * sizeof(int32_t));
+    std::byte* data = Take(rows_.Get(bytes));
+    words_ = reinterpret_cast<const int32_t*>(data);
+    if (data == nullptr) return false;
+    memory_->CopyIn(packed_.words.data(), bytes, data);
+    device_rows_ = {packed_.num_rows, words_, words_ + packed_.table_begin,
+                    reinterpret_cast<const uint32_t*>(words_ + packed_.blocks)};
+    return true;
+  }
+
+  const std::unique_ptr<DeviceMemory> memory_;
+  const Order order_;
+  Constants constants_;
+  Scratch rows_;
+  Scratch indices_;
+  Scratch narrowed_;
+  Scratch tiles_;
+  int64_t max_group_rows_ = 1;
+  PackedRows packed_;
+  const int32_t* words_ = nullptr;  // packed_.words, on the device
+  DeviceRows device_rows_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Backend>> MakeCudaBackend(const CudaBackendOptions& options) {
+  ASSIGN_OR_RETURN(std::unique_ptr<DeviceMemory> memory, DeviceMemory::Create(options.device));
+  return std::make_unique<CudaBackend>(std::move(memory), options.order);
+}
+
+}  // namespace tessera::worker::cuda

@@ -1,0 +1,106 @@
+// The operations of worker/backend/backend.h as launches on a stream: pointers are the device's,
+// except where they are said to be the host's. All return a cudaError_t, of the launch alone.
+#ifndef TESSERA_WORKER_BACKEND_CUDA_KERNELS_H_
+#define TESSERA_WORKER_BACKEND_CUDA_KERNELS_H_
+
+#include <cstdint>
+
+#include "worker/backend/ops.h"
+
+struct CUstream_st;
+
+namespace tessera::worker::cuda {
+
+// How sums along a row and products are ordered: part of the numerics.
+enum class Order {
+  kFma16,  // that of worker/backend/cpu, element for element
+  kWide,   // 256 accumulators along a row; products of 16 bits by the mma instruction
+};
+
+// The rows of a step in device memory.
+struct DeviceRows {
+  int64_t num_rows = 0;
+  const int32_t* positions = nullptr;    // [num_rows]; below 0: padding, which is not computed
+  const int32_t* table_begin = nullptr;  // [num_rows]: where the row's blocks begin in `blocks`
+  const uint32_t* blocks = nullptr;
+};
+
+// Rows of one sequence that share the keys that they read. Made on the host.
+struct RowGroup {
+  int32_t first = 0;
+  int32_t count = 0;
+};
+
+// A range of columns that is summed alone (SumLane), as a kernel's argument.
+struct LaneEntry {
+  int32_t begin = 0;
+  int32_t end = 0;
+  int16_t folds = 0;
+  int16_t root = -1;
+};
+inline constexpr int kMaxLaneEntries = 64;
+struct LaneList {
+  int count = 0;
+  LaneEntry lanes[kMaxLaneEntries];
+};
+
+// The lanes in halves of halves where they are long, so that more warps share a row of weights: a
+// function of the columns alone. False where there are too many lanes.
+bool MakeLaneList(const SumLane* lanes, int64_t num_lanes, Order order, LaneList* list);
+
+int EmbedRows(const PackedMatrix& table, const int64_t* ids, int64_t count, float* output,
+              CUstream_st* stream);
+int Norm(const NormArgs& args, Order order, CUstream_st* stream);
+int SquareSums(const float* input, int64_t num_rows, int64_t size, float* output, Order order,
+               CUstream_st* stream);
+int Activate(const ActivationArgs& args, CUstream_st* stream);
+int AddToResidual(const ResidualArgs& args, CUstream_st* stream);
+int AddWeightedRows(const WeightedRowsArgs& args, CUstream_st* stream);
+int ScaleAndCap(float scale, float cap, int64_t size, float* data, CUstream_st* stream);
+int SoftmaxBlocks(const SoftmaxBlocksArgs& args, CUstream_st* stream);
+int CopyRows(const CopyRowsArgs& args, CUstream_st* stream);
+int AddPairs(const float* left, const float* right, int64_t size, float* output,
+             CUstream_st* stream);
+
+int RopeAndStore(const DeviceRows& rows, const RopeArgs& args, const KvLayer& cache,
+                 CUstream_st* stream);
+
+// Any dtype, in the order of worker/backend/cpu. args.lanes is not read.
+int ProductFma(const ProductArgs& args, const LaneList& lanes, CUstream_st* stream);
+// Weights of 16 bits. `narrowed`: room for num_rows x NarrowedStride(columns) elements of 16 bits,
+// which this fills.
+int ProductMma(const ProductArgs& args, const LaneList& lanes, void* narrowed, CUstream_st* stream);
+// Columns of a narrowed row, padded so that 16 bytes can be copied from any multiple of 8.
+constexpr int64_t NarrowedStride(int64_t columns) { return (columns + 63) / 64 * 64; }
+
+// args.kv_head_of is the device's.
+int AttendFma(const DeviceRows& rows, const AttentionArgs& args, const KvLayer& cache,
+              CUstream_st* stream);
+
+// Whether AttendMma can: a function of the model alone.
+bool CanAttendMma(const KvLayer& cache);
+// The query heads of every KV head, contiguous.
+inline constexpr int kMaxKvHeads = 256;
+struct HeadGroups {
+  int32_t largest = 0;
+  int16_t begin[kMaxKvHeads + 1] = {};
+};
+// How AttendMma is cut; changes no bit.
+struct AttentionCut {
+  bool prefill = false;              // groups of several rows: more queries to a block
+  const RowGroup* groups = nullptr;  // [num_groups], the device's
+  int64_t num_groups = 0;
+  int64_t num_tiles = 0;     // of kAttentionTile keys, of the longest row
+  float* scratch = nullptr;  // [AttentionScratchFloats]: every tile in a block of its own; or null
+};
+int64_t AttentionScratchFloats(int64_t num_rows, int64_t num_heads, int64_t value_size,
+                               int64_t num_tiles);
+// (row, head) pairs that a block takes: a RowGroup has at most so many rows x heads of a KV head,
+// or one row.
+int QueriesOfBlock(int64_t value_size, bool prefill);
+int AttendMma(const DeviceRows& rows, const AttentionArgs& args, const KvLayer& cache,
+              const HeadGroups& heads, const AttentionCut& cut, CUstream_st* stream);
+
+}  // namespace tessera::worker::cuda
+
+#endif  // TESSERA_WORKER_BACKEND_CUDA_KERNELS_H_
