@@ -85,6 +85,21 @@ std::string NamesOf(const Json& list) {
   return absl::StrJoin(names, ", ");
 }
 
+// A machine without CUDA is as good; what is missing is told.
+void AddCudaReport(const Json& cuda, std::vector<Check>& checks) {
+  for (const Json& device : cuda.value("devices", Json::array())) {
+    checks.push_back({absl::StrCat("cuda device ", device.value("index", 0)), true,
+                      absl::StrCat(device.value("name", "?"), " at ", device.value("bus", "?"),
+                                   ", compute capability ", device.value("compute_capability", "?"),
+                                   ", ", device.value("clock_mhz", 0), " MHz, ",
+                                   HumanBytes(device.value("free_bytes", int64_t{0})), " free of ",
+                                   HumanBytes(device.value("total_bytes", int64_t{0})),
+                                   "; driver for CUDA ", cuda.value("driver", "?"))});
+  }
+  const std::string problem = cuda.value("problem", "");
+  if (!problem.empty()) checks.push_back({"cuda", true, absl::StrCat("not used: ", problem)});
+}
+
 // What the worker reports (worker/app/self_check.h) as checks of ours.
 void AddWorkerReport(const Json& report, std::vector<Check>& checks) {
   checks.push_back(
@@ -93,6 +108,7 @@ void AddWorkerReport(const Json& report, std::vector<Check>& checks) {
                     report.value("threads", 0), " threads")});
   const Json kernels = report.value("kernels", Json::array());
   checks.push_back({"kernels", !kernels.empty(), NamesOf(kernels)});
+  AddCudaReport(report.value("cuda", Json::object()), checks);
   const Json comms = report.value("comms", Json::array());
   checks.push_back({"communicators", !comms.empty(), NamesOf(comms)});
   for (const Json& pair : report.value("pairs", Json::array())) {

@@ -87,8 +87,9 @@ void AddGroupFlags(CLI::App& app, ServerOptions& options, RawFlags& raw) {
                  "Expert-parallel degree: 1, or --tp, whose ranks then hold whole experts")
       ->check(CLI::Range(1, 1024))
       ->group(name);
-  app.add_option("--comm", group.comm, "Collectives; auto: shm on one host, else gloo")
-      ->check(CLI::IsMember({"auto", "shm", "gloo", "mpi"}))
+  app.add_option("--comm", group.comm,
+                 "Collectives; auto: nccl between devices, else shm on one host, else gloo")
+      ->check(CLI::IsMember({"auto", "shm", "gloo", "mpi", "nccl"}))
       ->group(name);
   app.add_option(
          "--workers", group.workers,
@@ -112,6 +113,13 @@ void AddGroupFlags(CLI::App& app, ServerOptions& options, RawFlags& raw) {
       ->check(CLI::Range(0, 4095))
       ->group(name);
   app.add_option("--kernels", group.kernels, "Kernel set; auto: the best one that every rank has")
+      ->group(name);
+  app.add_option("--backend-dir", group.backend_dir,
+                 "Folder of the plugins of local ranks; default: beside the programs")
+      ->group(name);
+  app.add_option("--device", group.device,
+                 "What computes; auto: CUDA where every rank has a device, else the CPUs")
+      ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
       ->group(name);
   app.add_option("--step-timeout", raw.step_timeout,
                  "Seconds without progress after which a group counts as hung")

@@ -48,6 +48,7 @@ struct GroupStatus {
   int tp = 1;
   int pp = 1;
   std::string comm;
+  std::string device;  // what computes and why, in words
   std::vector<RankStatus> ranks;
   uint32_t restarts = 0;
   std::string last_loss;

@@ -59,9 +59,9 @@ GroupStatus FirstStatus(const GroupOptions& options) {
 absl::Status CheckOptions(const GroupOptions& options) {
   RETURN_IF_ERROR(shard_loader::MakeRankPlans(options.checkpoint->spec(), options.layout).status());
   const std::string& comm = options.comm;
-  if (comm != "auto" && comm != "shm" && comm != "gloo" && comm != "mpi") {
+  if (comm != "auto" && comm != "shm" && comm != "gloo" && comm != "mpi" && comm != "nccl") {
     return absl::UnimplementedError(
-        absl::StrCat("--comm ", comm, " is not supported; give auto, shm, gloo or mpi"));
+        absl::StrCat("--comm ", comm, " is not supported; give auto, shm, gloo, mpi or nccl"));
   }
   if (!options.workers.empty()) {
     if (comm == "shm") {

@@ -149,6 +149,7 @@ absl::Status GroupLife::Load(std::optional<GroupPlan>& plan) {
   board_->Update([&](GroupStatus& status) {
     if (status.state == GroupState::kStarting) status.state = GroupState::kLoading;
     status.comm = plan->comm;
+    status.device = plan->device;
     for (int rank = 0; rank < num_ranks_; ++rank) {
       status.ranks[rank].pid = descriptions[rank].pid();
       status.ranks[rank].host = descriptions[rank].host();

@@ -34,6 +34,7 @@ struct GroupOptions {
                                   // int8, int4, or a name of shard_loader/plan/weight_format.h
   std::string kv_dtype = "auto";  // auto (as dtype), f32, bf16, f16
   std::string kernels = "auto";   // auto: the best set that every rank has
+  std::string device = "auto";    // auto: cuda where every rank can, else cpu; cpu; cuda
   std::string comm = "auto";  // auto (shm for local ranks, gloo for remote ones), shm, gloo, mpi
 
   // Ranks as children of this process:

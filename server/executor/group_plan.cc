@@ -58,10 +58,33 @@ std::string KernelNames(const v1::Description& description) {
   });
 }
 
+// The kernel sets of a CUDA device are named for it.
+bool IsCuda(const std::string& name) { return name.starts_with("cuda"); }
+
+bool Allows(const std::string& device, const v1::KernelSet& set) {
+  return device == "auto" || (device == "cuda") == IsCuda(set.numerics());
+}
+
+// The first rank that cannot use CUDA, and why; empty where all can.
+std::string WhyNotCuda(const std::vector<v1::Description>& descriptions) {
+  for (size_t rank = 0; rank < descriptions.size(); ++rank) {
+    if (descriptions[rank].cuda_devices() > 0) continue;
+    const std::string& problem = descriptions[rank].cuda_problem();
+    return absl::StrCat("rank ", rank, " on ", descriptions[rank].host(), ": ",
+                        problem.empty() ? "its worker was not asked for CUDA" : problem);
+  }
+  return "";
+}
+
 // The best numerics of the first rank that every rank can run.
-absl::StatusOr<std::string> DecideKernels(const std::string& wanted,
+absl::StatusOr<std::string> DecideKernels(const std::string& device, const std::string& wanted,
                                           const std::vector<v1::Description>& descriptions) {
+  if (device == "cuda") {
+    const std::string why = WhyNotCuda(descriptions);
+    if (!why.empty()) return absl::FailedPreconditionError(absl::StrCat("--device cuda: ", why));
+  }
   for (const v1::KernelSet& set : descriptions.front().kernels()) {
+    if (!Allows(device, set)) continue;
     bool everywhere = std::all_of(
         descriptions.begin(), descriptions.end(), [&](const v1::Description& description) {
           return FindKernels(description, set.numerics(), wanted) != nullptr;
@@ -105,6 +128,43 @@ struct Memory {
   int64_t bytes = 0;
   bool shared = false;
 };
+
+// Of every rank on a device, which it may share with others of its host.
+Memory AvailableCudaMemory(const std::vector<v1::Description>& descriptions) {
+  std::map<std::string, int64_t> ranks;
+  for (const v1::Description& description : descriptions) ++ranks[description.host()];
+  Memory memory{std::numeric_limits<int64_t>::max(), false};
+  for (const v1::Description& description : descriptions) {
+    const int64_t devices = description.cuda_devices();
+    const int64_t sharing = (ranks[description.host()] + devices - 1) / devices;
+    memory.bytes =
+        std::min(memory.bytes, static_cast<int64_t>(description.cuda_memory_bytes()) / sharing);
+  }
+  return memory;
+}
+
+// Whether every rank has NCCL, and a device of its own, which NCCL asks for.
+bool HasNccl(const std::vector<v1::Description>& descriptions) {
+  std::map<std::string, uint32_t> ranks;
+  for (const v1::Description& description : descriptions) ++ranks[description.host()];
+  return std::all_of(descriptions.begin(), descriptions.end(),
+                     [&](const v1::Description& description) {
+                       const auto& comms = description.comms();
+                       return ranks[description.host()] <= description.cuda_devices() &&
+                              std::find(comms.begin(), comms.end(), "nccl") != comms.end();
+                     });
+}
+
+std::string DeviceInWords(const std::string& asked, const std::string& numerics,
+                          const std::vector<v1::Description>& descriptions) {
+  if (IsCuda(numerics)) {
+    return absl::StrCat(descriptions.front().device(),
+                        asked == "auto" ? " (auto: every rank has one)" : " (--device cuda)");
+  }
+  if (asked == "cpu") return "CPU (--device cpu)";
+  const std::string why = WhyNotCuda(descriptions);
+  return why.empty() ? "CPU (--kernels)" : absl::StrCat("CPU (auto: ", why, ")");
+}
 
 Memory AvailableMemory(const std::vector<v1::Description>& descriptions) {
   std::map<std::string, std::pair<int64_t, int>> hosts;  // least bytes that a rank saw, ranks
@@ -160,13 +220,20 @@ absl::StatusOr<GroupPlan> DecideGroup(const GroupOptions& options,
   plan.dtype = shard_loader::WeightFormatName(dtype);
   plan.kv_dtype = shard_loader::DTypeName(kv_dtype);
   plan.comm = ResolveComm(options);
+  ASSIGN_OR_RETURN(plan.kernel_numerics,
+                   DecideKernels(options.device, options.kernels, descriptions));
+  if (options.comm == "auto" && plan.comm != "none" && IsCuda(plan.kernel_numerics) &&
+      HasNccl(descriptions)) {
+    plan.comm = "nccl";
+  }
   RETURN_IF_ERROR(CheckComm(plan.comm, descriptions));
-  ASSIGN_OR_RETURN(plan.kernel_numerics, DecideKernels(options.kernels, descriptions));
+  plan.device = DeviceInWords(options.device, plan.kernel_numerics, descriptions);
 
   ASSIGN_OR_RETURN(auto rank_plans, shard_loader::MakeRankPlans(checkpoint.spec(), options.layout));
   RETURN_IF_ERROR(CheckDraft(options));
   const shard_loader::Checkpoint* draft = options.speculation.draft;
-  Memory available = AvailableMemory(descriptions);
+  Memory available = IsCuda(plan.kernel_numerics) ? AvailableCudaMemory(descriptions)
+                                                  : AvailableMemory(descriptions);
   shard_loader::MemoryPlan memory =
       shard_loader::PlanMemory(checkpoint.spec(), rank_plans,
                                {.weight_dtype = dtype,
@@ -179,12 +246,12 @@ absl::StatusOr<GroupPlan> DecideGroup(const GroupOptions& options,
                                 .draft = draft == nullptr ? nullptr : &draft->spec()});
   RETURN_IF_ERROR(memory.fits);
 
-  shard_loader::NumericsId numerics{.kernel_set = plan.kernel_numerics,
-                                    .weight_dtype = plan.dtype,
-                                    .kv_dtype = plan.kv_dtype,
-                                    .lanes = options.layout.lanes,
-                                    .expert_order = shard_loader::ExpertOrderName(
-                                        rank_plans[0].expert_order)};
+  shard_loader::NumericsId numerics{
+      .kernel_set = plan.kernel_numerics,
+      .weight_dtype = plan.dtype,
+      .kv_dtype = plan.kv_dtype,
+      .lanes = options.layout.lanes,
+      .expert_order = shard_loader::ExpertOrderName(rank_plans[0].expert_order)};
   if (checkpoint.spec().DependsOnContext()) numerics.rope_context = memory.max_model_len;
   plan.facts = {.numerics_id = numerics.ToString(),
                 .weights_version = checkpoint.weights_version(),

@@ -19,6 +19,7 @@ struct GroupPlan {
   std::string dtype;            // resolved: "bf16"
   std::string kv_dtype;         // resolved
   std::string comm;             // resolved: "shm"
+  std::string device;           // what computes and why, in words: "CPU (auto: cuda: ...)"
 };
 
 // `descriptions`: of all ranks, in their order. FAILED_PRECONDITION where the ranks have no kernel

@@ -34,6 +34,7 @@ std::vector<std::string> CommonFlags(const GroupOptions& options) {
   if (!options.cache_dir.empty()) {
     flags.insert(flags.end(), {"--cache-dir", options.cache_dir});
   }
+  flags.insert(flags.end(), {"--device", options.device});
   return flags;
 }
 

@@ -9,13 +9,22 @@
 
 namespace tessera::tests {
 
-std::filesystem::path Fixture(const std::string& path) {
-  return std::filesystem::path(TESSERA_SOURCE_DIR) / "tests/fixtures" / path;
+namespace {
+
+// A program that was carried to another machine finds its inputs from the folder that it runs in.
+std::filesystem::path SourceDir() {
+  std::error_code error;
+  if (std::filesystem::is_directory(TESSERA_SOURCE_DIR, error)) return TESSERA_SOURCE_DIR;
+  return std::filesystem::current_path();
 }
 
-std::filesystem::path DemoModel() {
-  return std::filesystem::path(TESSERA_SOURCE_DIR) / "deploy/models/demo/model";
+}  // namespace
+
+std::filesystem::path Fixture(const std::string& path) {
+  return SourceDir() / "tests/fixtures" / path;
 }
+
+std::filesystem::path DemoModel() { return SourceDir() / "deploy/models/demo/model"; }
 
 std::filesystem::path Program(const std::string& name) {
   return std::filesystem::path(TESSERA_BINARY_DIR) / "bin" / name;

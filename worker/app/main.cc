@@ -66,9 +66,15 @@ void AddFlags(CLI::App& app, Flags& flags) {
       ->delimiter(',')
       ->check(CLI::Range(0, CPU_SETSIZE - 1));
   flags.rank.kernels = "auto";
-  app.add_option("--kernels", flags.rank.kernels,
-                 "Offer only this kernel set: avx512_vnni, avx512, avx2, generic, reference")
+  app.add_option(
+         "--kernels", flags.rank.kernels,
+         "Offer only this kernel set: cuda, cuda-exact, avx512_vnni, avx512, avx2, generic, "
+         "reference")
       ->capture_default_str();
+  app.add_option("--device", flags.rank.device,
+                 "What computes: auto (CUDA where there is a device), cpu, cuda")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
   app.add_option("--comm", flags.comm,
                  "mpi: this process was started by mpirun, one for every rank of the group")
       ->capture_default_str()

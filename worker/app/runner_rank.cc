@@ -3,6 +3,7 @@
 #include <limits.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <fstream>
 #include <utility>
@@ -17,8 +18,11 @@
 #include "shard_loader/plan/rank_plan.h"
 #include "shard_loader/status_macros.h"
 #include "worker/app/step_codec.h"
+#include "worker/backend/cuda_library.h"
 #include "worker/backend/kernel_sets.h"
 #include "worker/comm/factory.h"
+#include "worker/comm/nccl_communicator.h"
+#include "worker/comm/nccl_library.h"
 #include "worker/runner/runner.h"
 #include "worker/tensor/cpus.h"
 
@@ -126,6 +130,13 @@ absl::StatusOr<RunnerOptions> RunnerRank::MakeOptions(const v1::Load& load) cons
   options.dtype = *format;
   ASSIGN_OR_RETURN(options.kv_dtype, ParseDType(load.kv_dtype()));
   options.kernels = load.kernels();
+  if (IsCudaKernelSet(options.kernels)) {
+    ASSIGN_OR_RETURN(const CudaFacts cuda, FindCuda(options_.backend_dir));
+    const int device = cuda.devices[load.rank() % cuda.devices.size()].index;
+    options.make_backend = [kernels = options.kernels, folder = options_.backend_dir, device] {
+      return MakeCudaBackend(folder, kernels, device);
+    };
+  }
   options.num_kv_blocks = static_cast<uint32_t>(load.num_kv_blocks());
   options.max_model_len = static_cast<uint32_t>(load.max_model_len());
   options.max_num_batched_tokens = load.max_num_batched_tokens();
@@ -180,9 +191,34 @@ absl::StatusOr<Runner*> RunnerRank::Ready() const {
   return absl::FailedPreconditionError("the rank is told to work before it is told to load");
 }
 
+// Over NCCL; an id of each communicator comes through the session's store.
+absl::StatusOr<DeviceComms> ConnectDevices(Memory& memory, const CommOptions& options) {
+  if (memory.on_host()) {
+    return absl::FailedPreconditionError(
+        "comm: nccl is between CUDA devices, but this rank computes on the CPU; use --comm auto");
+  }
+  DeviceComms device;
+  ASSIGN_OR_RETURN(device.api, OpenNccl(options.plugin_dir, memory.stream()));
+  const int ranks = options.tp * options.pp;
+  ASSIGN_OR_RETURN(device.scratch, memory.Allocate(2 * ranks, "barriers"));
+  ASSIGN_OR_RETURN(
+      device.comms,
+      ConnectNccl({.api = device.api.get(),
+                   .store = options.store,
+                   .rank = options.rank,
+                   .tp = options.tp,
+                   .pp = options.pp,
+                   .timeout = options.timeout,
+                   .scratch = {device.scratch.data(), 2 * static_cast<size_t>(ranks)}}));
+  return device;
+}
+
 absl::Status RunnerRank::Connect(const v1::Connect& connect, KeyValueStore* store) {
   ASSIGN_OR_RETURN(Runner * runner, Ready());
-  CommOptions options{.kind = connect.comm(),
+  // What the device does not hold, the ids that were drawn, goes between the hosts.
+  const bool nccl = connect.comm() == "nccl";
+  const std::string host_kind = options_.comm_fd >= 0 ? "shm" : "gloo";
+  CommOptions options{.kind = nccl ? host_kind : connect.comm(),
                       .rank = rank_,
                       .tp = tp_,
                       .pp = pp_,
@@ -192,7 +228,11 @@ absl::Status RunnerRank::Connect(const v1::Connect& connect, KeyValueStore* stor
                       .store = store,
                       .plugin_dir = options_.backend_dir};
   ASSIGN_OR_RETURN(GroupComms comms, ConnectGroup(options));
-  return runner->Connect(std::move(comms));
+  DeviceComms device;
+  if (nccl) {
+    ASSIGN_OR_RETURN(device, ConnectDevices(runner->backend_memory(), options));
+  }
+  return runner->Connect(std::move(comms), std::move(device));
 }
 
 absl::StatusOr<v1::StepResult> RunnerRank::Run(const v1::Step& step) {
@@ -223,6 +263,35 @@ std::unique_ptr<Rank> MakeRunnerRank(const RunnerRankOptions& options) {
   return std::make_unique<RunnerRank>(options);
 }
 
+namespace {
+
+// Left to the driver, to the contexts of the ranks and to what the kernels need beside the plan.
+constexpr int64_t kCudaReserve = int64_t{1} << 30;
+
+void DescribeCuda(const RunnerRankOptions& options, v1::Description* description) {
+  absl::StatusOr<CudaFacts> cuda = FindCuda(options.backend_dir);
+  if (!cuda.ok()) {
+    description->set_cuda_problem(std::string(cuda.status().message()));
+    return;
+  }
+  int64_t least = cuda->devices[0].free_bytes;
+  for (const CudaDevice& device : cuda->devices) least = std::min(least, device.free_bytes);
+  description->set_cuda_devices(static_cast<uint32_t>(cuda->devices.size()));
+  description->set_cuda_memory_bytes(
+      static_cast<uint64_t>(std::max<int64_t>(0, least - kCudaReserve)));
+  description->set_device(absl::StrCat("cuda: ", cuda->devices.size(), " x ", cuda->devices[0].name,
+                                       ", driver for CUDA ", cuda->driver));
+  if (OpenNccl(options.backend_dir, nullptr).ok()) description->add_comms("nccl");
+  for (const char* name : {"cuda", "cuda-exact"}) {
+    if (options.kernels != "auto" && options.kernels != name) continue;
+    v1::KernelSet* set = description->add_kernels();
+    set->set_name(name);
+    set->set_numerics(absl::StrCat(name, "-", kCudaNumericsVersion));
+  }
+}
+
+}  // namespace
+
 v1::Description DescribeWorker(const RunnerRankOptions& options) {
   v1::Description description;
   int all = options.cpus.empty() ? AvailableCpus() : static_cast<int>(options.cpus.size());
@@ -232,7 +301,9 @@ v1::Description DescribeWorker(const RunnerRankOptions& options) {
   description.set_device(absl::StrCat("cpu: ", CpuName(), ", ", threads, " threads"));
   absl::StatusOr<shard_loader::HostMemory> memory = shard_loader::ReadHostMemory();
   if (memory.ok()) description.set_memory_bytes(static_cast<uint64_t>(memory->usable()));
+  if (options.device != "cpu") DescribeCuda(options, &description);
   for (const std::string& name : AvailableKernelSets()) {
+    if (options.device == "cuda") break;
     if (options.kernels != "auto" && options.kernels != name) continue;
     absl::StatusOr<std::string> numerics = KernelNumerics(name);
     if (!numerics.ok()) continue;

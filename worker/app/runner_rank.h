@@ -18,10 +18,11 @@ struct RunnerRankOptions {
   int comm_fd = -1;  // the memory of shm; -1: none was inherited
   // Keeps the weights from one rank to the next; borrowed; null: they go with their rank.
   WeightImages* images = nullptr;
-  int threads = 0;          // where Load leaves it to the worker; 0: one per CPU
-  std::vector<int> cpus;    // that the threads stay on, in turn; empty: not pinned
-  std::string kernels;      // only this set is offered; "auto": all that the machine runs
-  std::string backend_dir;  // of plugins; empty: beside the program
+  int threads = 0;              // where Load leaves it to the worker; 0: one per CPU
+  std::vector<int> cpus;        // that the threads stay on, in turn; empty: not pinned
+  std::string kernels;          // only this set is offered; "auto": all that the machine runs
+  std::string device = "auto";  // of the sets: auto (all), cpu, cuda
+  std::string backend_dir;      // of plugins; empty: beside the program
   // For tests: a step that starts a sequence with this token, or draws it, ends the process.
   std::optional<uint32_t> test_exit_on_token;
   // For tests: the order of a sum is changed from this position on.

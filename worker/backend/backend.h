@@ -8,6 +8,7 @@
 #include <memory>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "shard_loader/model/decoder_spec.h"
@@ -34,7 +35,7 @@ struct SumOrder {
 // Thread-compatible: one call at a time, on a thread pool of its own or on a device.
 //
 // Pointers are to memory(). Always on the host: ids and indices of rows, the row table, kv_head_of
-// and slopes of attention, and the weights of AddWeightedRows.
+// and slopes of attention, the weights of AddWeightedRows, and the lists of AddTree.
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -62,14 +63,21 @@ class Backend {
   // data = scale * data; above 0, `cap` then makes it cap * tanh(data / cap). data: [size].
   virtual void ScaleAndCap(float scale, float cap, int64_t size, float* data) = 0;
   virtual void CopyRows(const CopyRowsArgs& args) = 0;
-  // output = left + right. [size]
-  virtual void AddPairs(const float* left, const float* right, int64_t size, float* output) = 0;
+  virtual void AddTree(const AddTreeArgs& args) = 0;
+  // Runs `operations`, calls of this backend alone that are the same every time: with the same
+  // arguments but for `rows`, whose positions and blocks may change while their number does not,
+  // and with `rows` themselves one token of a sequence each, or padding (position -1: nothing is
+  // stored or attended for it). A device may repeat what they did the last time instead of calling
+  // them.
+  virtual absl::Status Repeat(const RowTable& rows,
+                              absl::FunctionRef<absl::Status()> operations) = 0;
   // exp(input - maximum of its block), and the blocks' maxima and sums.
   virtual void SoftmaxBlocks(const SoftmaxBlocksArgs& args) = 0;
 };
 
-// Backend::CopyRows for memory of this host.
+// Backend::CopyRows and Backend::AddTree for memory of this host.
 void CopyHostRows(const CopyRowsArgs& args);
+void AddHostTree(const AddTreeArgs& args);
 
 // `kernel_set` as ResolveKernelSet gave it; errors are the same. `threads` counts the caller; each
 // stays on one of `cpus`, the caller on the first, unless there are none.

@@ -3,38 +3,26 @@
 #include <dlfcn.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "shard_loader/status_macros.h"
 #include "worker/backend/cuda/plugin.h"
+#include "worker/tensor/plugin_file.h"
 
 namespace tessera::worker {
 namespace {
 
 constexpr char kPluginFile[] = "libtessera_cuda.so";
 
-std::vector<std::filesystem::path> PluginPlaces(const std::string& plugin_dir) {
-  if (!plugin_dir.empty()) return {std::filesystem::path(plugin_dir) / kPluginFile};
-  std::error_code error;
-  const auto bin = std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
-  const auto root = bin.parent_path();
-  return {bin / kPluginFile, root / "lib/tessera" / kPluginFile, root / "bin" / kPluginFile};
-}
-
 absl::StatusOr<std::string> FindPlugin(const std::string& plugin_dir) {
-  std::vector<std::string> folders;
-  for (const auto& place : PluginPlaces(plugin_dir)) {
-    std::error_code error;
-    if (std::filesystem::is_regular_file(place, error)) return place.string();
-    folders.push_back(place.parent_path().string());
-  }
-  return absl::FailedPreconditionError(absl::StrCat(
-      "cuda: ", kPluginFile, " was not found in ", absl::StrJoin(folders, ", "),
-      "; build it on a machine with the CUDA toolkit (cmake --preset cuda), and give its folder as "
-      "--backend-dir"));
+  absl::StatusOr<std::string> path = FindPluginFile(kPluginFile, plugin_dir);
+  if (path.ok()) return path;
+  return absl::FailedPreconditionError(
+      absl::StrCat("cuda: ", path.status().message(),
+                   "; build it on a machine with the CUDA toolkit (cmake --preset cuda), and give "
+                   "its folder as --backend-dir"));
 }
 
 struct Plugin {

@@ -41,6 +41,8 @@ absl::StatusOr<CudaFacts> FindCuda(const std::string& plugin_dir);
 
 // The kernel sets of a device, best first: "cuda" (tensor cores for weights of 16 bits) and
 // "cuda-exact" (every operation in the order of the CPU's kernels).
+// Goes up whenever the order of an operation changes in any of them.
+inline constexpr int kCudaNumericsVersion = 1;
 bool IsCudaKernelSet(absl::string_view kernel_set);
 
 // A backend on one device. Errors are those of FindCuda; INVALID_ARGUMENT for a device or a set

@@ -14,6 +14,7 @@ namespace tessera::worker {
 
 inline constexpr int64_t kAttentionTile = 256;  // keys reduced together; part of the numerics
 inline constexpr int64_t kMaxHeadSize = 512;
+inline constexpr int kMaxTreeRoots = 64;
 inline constexpr int kMaxFoldDepth = 12;  // partial sums that wait for a neighbour
 
 // A packed matrix [rows, columns] (shard_loader/plan/packed_layout.h). Borrowed.
@@ -143,6 +144,16 @@ struct CopyRowsArgs {
   const int32_t* to_rows = nullptr;  // likewise, all different
   int64_t num_rows = 0;
   int64_t size = 0;  // floats of a row
+};
+
+// Sums that lie apart, added along a tree: after root i, so many times as folds[i] says, the last
+// two sums become one, left plus right. One is left in the end.
+struct AddTreeArgs {
+  const float* const* roots = nullptr;  // [num_roots], each [size]
+  const int32_t* folds = nullptr;       // [num_roots]
+  int32_t num_roots = 0;                // at most kMaxTreeRoots
+  int64_t size = 0;
+  float* output = nullptr;  // [size]; may be one of the roots
 };
 
 // Softmax in blocks of ids: each block is reduced alone, against its own maximum.

@@ -39,9 +39,10 @@ class ReorderedBackend final : public Backend {
     inner_->ScaleAndCap(scale, cap, size, data);
   }
   void CopyRows(const CopyRowsArgs& args) override { inner_->CopyRows(args); }
-  void AddPairs(const float* left, const float* right, int64_t size, float* output) override {
-    inner_->AddPairs(left, right, size, output);
+  absl::Status Repeat(const RowTable& rows, absl::FunctionRef<absl::Status()> operations) override {
+    return inner_->Repeat(rows, operations);
   }
+  void AddTree(const AddTreeArgs& args) override { inner_->AddTree(args); }
   void SoftmaxBlocks(const SoftmaxBlocksArgs& args) override { inner_->SoftmaxBlocks(args); }
 
  private:

@@ -1,10 +1,10 @@
 #include "worker/model/decoder.h"
 
-#include <cstring>
 #include <utility>
 
 #include "shard_loader/status_macros.h"
 #include "worker/comm/lane_sum.h"
+#include "worker/model/device_sum.h"
 #include "worker/model/residual_trace.h"
 #include "worker/model/slopes.h"
 
@@ -100,16 +100,24 @@ absl::Status Decoder::Forward(const Batch& batch, const ForwardState& state) con
     RETURN_IF_ERROR(state.comms->group->Recv(NeighbourStage(plan_, -1), batch.step, hidden));
   }
   FillAngles(batch.rows, state);
-  for (int64_t layer = 0; layer < plan_.layers.size(); ++layer) {
-    if (spec_.residual == Residual::kSequential) {
-      RETURN_IF_ERROR(Layer(layer, batch, state));
-    } else {
-      RETURN_IF_ERROR(ParallelLayer(layer, batch, state));
+  int64_t done = 0;  // layers that were called, rather than repeated by a device
+  auto layers = [&]() -> absl::Status {
+    for (; done < plan_.layers.size(); ++done) {
+      if (spec_.residual == Residual::kSequential) {
+        RETURN_IF_ERROR(Layer(done, batch, state));
+      } else {
+        RETURN_IF_ERROR(ParallelLayer(done, batch, state));
+      }
+      state.layers_done->fetch_add(1, std::memory_order_relaxed);
+      if (state.trace == nullptr) continue;
+      state.trace->Layer(plan_.layers.begin + done, batch.rows, residual, spec_.hidden_size);
     }
-    state.layers_done->fetch_add(1, std::memory_order_relaxed);
-    if (state.trace == nullptr) continue;
-    state.trace->Layer(plan_.layers.begin + layer, batch.rows, residual, spec_.hidden_size);
-  }
+    return absl::OkStatus();
+  };
+  // Exchanges between ranks are not the backend's to repeat.
+  const bool repeats = batch.single_tokens && plan_.layout.tp == 1;
+  RETURN_IF_ERROR(repeats ? state.backend->Repeat(batch.rows, layers) : layers());
+  state.layers_done->fetch_add(plan_.layers.size() - done, std::memory_order_relaxed);
   if (plan_.has_head) return absl::OkStatus();
   return state.comms->group->Send(NeighbourStage(plan_, 1), batch.step, hidden);
 }
@@ -119,8 +127,14 @@ void Decoder::FillAngles(const RowTable& rows, const ForwardState& state) const 
   const auto fill = [&](const Rope& rope, const shard_loader::ByteSpan& span) {
     if (span.bytes == 0) return;
     float* cosines = workspace.At(span);
-    rope.FillAngles(rows.positions, rows.num_rows, cosines,
-                    cosines + rows.num_rows * (spec_.attention.rotary() / 2));
+    const int64_t count = rows.num_rows * (spec_.attention.rotary() / 2);
+    Memory& memory = state.backend->memory();
+    if (memory.on_host()) {
+      return rope.FillAngles(rows.positions, rows.num_rows, cosines, cosines + count);
+    }
+    std::vector<float> angles(2 * count);
+    rope.FillAngles(rows.positions, rows.num_rows, angles.data(), angles.data() + count);
+    memory.CopyIn(angles.data(), 2 * count * static_cast<int64_t>(sizeof(float)), cosines);
   };
   fill(rope_, workspace.layout().angles);
   fill(local_rope_, workspace.layout().local_angles);
@@ -148,7 +162,8 @@ absl::Status Decoder::ParallelLayer(int64_t layer, const Batch& batch,
   float* branch = state.workspace->At(state.workspace->layout().branch);
   const float* input = InputOf(weights.attention_norm, num_rows, state);
   ASSIGN_OR_RETURN(const float* const attention, Attention(layer, input, batch, state));
-  std::memcpy(branch, attention, num_rows * spec_.hidden_size * sizeof(float));
+  state.backend->memory().Copy(
+      attention, num_rows * spec_.hidden_size * static_cast<int64_t>(sizeof(float)), branch);
 
   // Sums between ranks have taken the place of the normed rows, which are computed once more.
   const bool one_norm = spec_.residual == Residual::kParallelOneNorm;
@@ -221,6 +236,12 @@ absl::StatusOr<const float*> Decoder::SumOverRanks(int64_t num_rows, const Shard
   const float* roots = workspace.At(workspace.layout().roots);
   if (plan_.layout.tp == 1) return roots;
   const int64_t count = num_rows * spec_.hidden_size;
+  if (!state.backend->memory().on_host()) {
+    RETURN_IF_ERROR(
+        DeviceSum({&sum.tree, sum.lanes_by_rank, roots, count, total, workspace.device_sum()},
+                  *state.backend, *state.comms->tensor));
+    return total;
+  }
   std::vector<absl::Span<const float>> own;
   for (int root = 0; root < sum.order.num_roots; ++root) {
     own.emplace_back(roots + root * count, count);

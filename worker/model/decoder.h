@@ -27,6 +27,9 @@ struct Batch {
   uint64_t step = 0;              // tags the messages between stages
   const uint32_t* ids = nullptr;  // [rows.num_rows]
   RowTable rows;
+  // Every row is a sequence of its own, or padding at the end (position -1): few different numbers
+  // of rows come (worker/backend/graph_rows.h).
+  bool single_tokens = false;
 };
 
 class ResidualTrace;

@@ -1,5 +1,5 @@
 // The first stage's rows: embeddings of ids and positions.
-#include <cstring>
+#include <algorithm>
 
 #include "shard_loader/status_macros.h"
 #include "worker/model/decoder.h"
@@ -50,11 +50,11 @@ absl::Status Decoder::EmbedSharded(const Batch& batch, float* output,
                                    const ForwardState& state) const {
   Workspace& workspace = *state.workspace;
   const int64_t size = spec_.embedding();
-  std::vector<std::vector<int64_t>> rows_of(plan_.layout.tp);
+  std::vector<std::vector<int32_t>> rows_of(plan_.layout.tp);
   for (int64_t row = 0; row < batch.rows.num_rows; ++row) {
     int rank = 0;
     while (batch.ids[row] >= plan_.vocab_by_rank[rank].end) ++rank;
-    rows_of[rank].push_back(row);
+    rows_of[rank].push_back(static_cast<int32_t>(row));
   }
   float* next = workspace.At(workspace.layout().roots);
   std::vector<float*> part(plan_.layout.tp);
@@ -66,14 +66,20 @@ absl::Status Decoder::EmbedSharded(const Batch& batch, float* output,
     next += count;
   }
   std::vector<int64_t> own;
-  for (int64_t row : rows_of[plan_.tp_index]) own.push_back(batch.ids[row] - plan_.vocab.begin);
+  for (int32_t row : rows_of[plan_.tp_index]) own.push_back(batch.ids[row] - plan_.vocab.begin);
   state.backend->EmbedRows(weights_->embedding(), own.data(), own.size(), part[plan_.tp_index]);
   RETURN_IF_ERROR(state.comms->tensor->AllGather(recv[plan_.tp_index], recv));
 
   for (int rank = 0; rank < plan_.layout.tp; ++rank) {
-    for (size_t i = 0; i < rows_of[rank].size(); ++i) {
-      std::memcpy(output + rows_of[rank][i] * size, part[rank] + i * size, size * sizeof(float));
-    }
+    CopyRowsArgs copy;
+    copy.from = part[rank];
+    copy.from_stride = size;
+    copy.to = output;
+    copy.to_stride = size;
+    copy.to_rows = rows_of[rank].data();
+    copy.num_rows = static_cast<int64_t>(rows_of[rank].size());
+    copy.size = size;
+    state.backend->CopyRows(copy);
   }
   return absl::OkStatus();
 }
@@ -82,7 +88,8 @@ void Decoder::AddPositions(const RowTable& rows, const ForwardState& state) cons
   Workspace& workspace = *state.workspace;
   std::vector<int64_t> positions;
   for (int64_t row = 0; row < rows.num_rows; ++row) {
-    positions.push_back(rows.positions[row] + spec_.position_offset);
+    // Padding has the first row, which nobody reads.
+    positions.push_back(std::max(0, rows.positions[row]) + spec_.position_offset);
   }
   float* learned = workspace.At(workspace.layout().normed);
   state.backend->EmbedRows(weights_->position_embedding(), positions.data(), rows.num_rows,

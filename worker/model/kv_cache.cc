@@ -1,7 +1,6 @@
 #include "worker/model/kv_cache.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "shard_loader/plan/workspace.h"
 #include "shard_loader/status_macros.h"
@@ -10,10 +9,12 @@ namespace tessera::worker {
 
 absl::StatusOr<KvCache> KvCache::Create(const shard_loader::DecoderSpec& spec,
                                         const shard_loader::RankPlan& plan,
-                                        shard_loader::DType dtype, int64_t num_blocks) {
+                                        shard_loader::DType dtype, int64_t num_blocks,
+                                        Memory& memory) {
   KvCache cache;
+  cache.memory_ = &memory;
   const int64_t bytes = shard_loader::KvBytesPerBlock(spec, plan, dtype) * num_blocks;
-  ASSIGN_OR_RETURN(cache.buffer_, Buffer::Allocate(bytes, "the KV cache"));
+  ASSIGN_OR_RETURN(cache.buffer_, memory.Allocate(bytes, "the KV cache"));
   cache.first_layer_ = {cache.buffer_.data(), dtype, plan.kv_heads.size(), spec.attention.head_size,
                         spec.attention.values()};
   cache.num_layers_ = plan.layers.size();
@@ -33,7 +34,7 @@ void KvCache::CopyBlock(int64_t from, int64_t to) {
   const int64_t block_bytes = layer_bytes_ / num_blocks_;
   for (int64_t layer = 0; layer < num_layers_; ++layer) {
     std::byte* data = buffer_.data() + layer * layer_bytes_;
-    std::memcpy(data + to * block_bytes, data + from * block_bytes, block_bytes);
+    memory_->Copy(data + from * block_bytes, block_bytes, data + to * block_bytes);
   }
 }
 

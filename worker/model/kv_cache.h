@@ -10,6 +10,7 @@
 #include "shard_loader/plan/rank_plan.h"
 #include "worker/backend/ops.h"
 #include "worker/tensor/buffer.h"
+#include "worker/tensor/memory.h"
 
 namespace tessera::worker {
 
@@ -18,7 +19,8 @@ class KvCache {
  public:
   static absl::StatusOr<KvCache> Create(const shard_loader::DecoderSpec& spec,
                                         const shard_loader::RankPlan& plan,
-                                        shard_loader::DType dtype, int64_t num_blocks);
+                                        shard_loader::DType dtype, int64_t num_blocks,
+                                        Memory& memory = HostMemory());
 
   // Of the rank's `index`-th layer.
   KvLayer layer(int64_t index);
@@ -30,6 +32,7 @@ class KvCache {
  private:
   KvCache() = default;
 
+  Memory* memory_ = nullptr;  // of the buffer; borrowed
   Buffer buffer_;
   KvLayer first_layer_;
   int64_t layer_bytes_ = 0;

@@ -31,7 +31,8 @@ absl::StatusOr<LoadedWeights> LoadWeights(const shard_loader::Checkpoint& checkp
                                           const shard_loader::RankPlan& plan,
                                           const shard_loader::WeightFormat& format,
                                           WeightImages& images,
-                                          const shard_loader::LoadOptions& options) {
+                                          const shard_loader::LoadOptions& options,
+                                          Memory& memory) {
   const ImageKey key = KeyOf(checkpoint, plan, format);
   LoadedWeights loaded;
   ASSIGN_OR_RETURN(Buffer image, images.Find(key));
@@ -47,6 +48,12 @@ absl::StatusOr<LoadedWeights> LoadWeights(const shard_loader::Checkpoint& checkp
     loaded.bytes_read = stats.bytes_read;
     ASSIGN_OR_RETURN(image, builder.Finish());
     ASSIGN_OR_RETURN(image, images.Keep(key, std::move(image)));
+  }
+  if (!memory.on_host()) {
+    ASSIGN_OR_RETURN(Buffer copy, memory.Allocate(image.size(), "the weights"));
+    memory.CopyIn(image.data(), image.size(), copy.data());
+    RETURN_IF_ERROR(memory.Finish());
+    image = std::move(copy);
   }
   ASSIGN_OR_RETURN(loaded.weights,
                    Weights::Create(checkpoint.spec(), plan, format, std::move(image)));

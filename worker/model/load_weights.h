@@ -12,6 +12,7 @@
 #include "shard_loader/plan/weight_format.h"
 #include "worker/model/weight_images.h"
 #include "worker/model/weights.h"
+#include "worker/tensor/memory.h"
 
 namespace tessera::worker {
 
@@ -21,13 +22,15 @@ struct LoadedWeights {
 };
 
 // Takes the image of this rank from `images`, or reads the rank's slices, packs them, and has
-// `images` keep the result; `options` as in LoadShard, whose parts are chosen here. Errors: those
-// of the checkpoint; RESOURCE_EXHAUSTED (no memory).
+// `images` keep the result; what `memory` holds of them is a copy, where it is not the host's.
+// `options` as in LoadShard, whose parts are chosen here. Errors: those of the checkpoint;
+// RESOURCE_EXHAUSTED (no memory).
 absl::StatusOr<LoadedWeights> LoadWeights(const shard_loader::Checkpoint& checkpoint,
                                           const shard_loader::RankPlan& plan,
                                           const shard_loader::WeightFormat& format,
                                           WeightImages& images,
-                                          const shard_loader::LoadOptions& options);
+                                          const shard_loader::LoadOptions& options,
+                                          Memory& memory = HostMemory());
 
 }  // namespace tessera::worker
 

@@ -1,6 +1,4 @@
 // The last stage's logits.
-#include <cstring>
-
 #include "shard_loader/status_macros.h"
 #include "worker/model/decoder.h"
 
@@ -20,9 +18,15 @@ absl::Status Decoder::Logits(absl::Span<const int32_t> rows, const ForwardState&
   const int64_t num_rows = static_cast<int64_t>(rows.size());
   const float* residual = workspace.At(layout.residual);
   float* input = workspace.At(layout.logit_input);
-  for (int64_t i = 0; i < num_rows; ++i) {
-    std::memcpy(input + i * hidden, residual + rows[i] * hidden, hidden * sizeof(float));
-  }
+  CopyRowsArgs copy;
+  copy.from = residual;
+  copy.from_stride = hidden;
+  copy.from_rows = rows.data();
+  copy.to = input;
+  copy.to_stride = hidden;
+  copy.num_rows = num_rows;
+  copy.size = hidden;
+  state.backend->CopyRows(copy);
   if (spec_.final_norm) ApplyNorm(weights_->final_norm(), input, num_rows, input, state);
   if (spec_.embedding_size > 0) {
     float* projected = workspace.At(layout.logit_project);
@@ -60,11 +64,15 @@ absl::Status Decoder::GatherLogits(int64_t num_rows, const ForwardState& state) 
   float* logits = workspace.At(layout.logits);
   const float* from = workspace.At(layout.rank_logits);
   for (const shard_loader::Range& vocab : plan_.vocab_by_rank) {
-    for (int64_t row = 0; row < num_rows; ++row) {
-      std::memcpy(logits + row * spec_.vocab_size + vocab.begin, from,
-                  vocab.size() * sizeof(float));
-      from += vocab.size();
-    }
+    CopyRowsArgs copy;
+    copy.from = from;
+    copy.from_stride = vocab.size();
+    copy.to = logits + vocab.begin;
+    copy.to_stride = spec_.vocab_size;
+    copy.num_rows = num_rows;
+    copy.size = vocab.size();
+    state.backend->CopyRows(copy);
+    from += num_rows * vocab.size();
   }
   return absl::OkStatus();
 }

@@ -12,14 +12,17 @@
 #include "shard_loader/plan/workspace.h"
 #include "shard_loader/status_macros.h"
 #include "worker/backend/backend.h"
+#include "worker/backend/graph_rows.h"
 #include "worker/backend/kernel_sets.h"
 #include "worker/backend/reordered_backend.h"
 #include "worker/model/decoder.h"
 #include "worker/model/load_weights.h"
 #include "worker/model/residual_trace.h"
+#include "worker/model/staged_communicator.h"
 #include "worker/runner/drafter.h"
 #include "worker/runner/draw_records.h"
 #include "worker/runner/error_site.h"
+#include "worker/runner/host_side.h"
 #include "worker/runner/model_drafter.h"
 #include "worker/runner/sequences.h"
 #include "worker/runner/step_sampler.h"
@@ -69,6 +72,23 @@ absl::Status CheckOptions(const RunnerOptions& options) {
   return absl::OkStatus();
 }
 
+// What still works in the host's memory is refused on a device, by name.
+absl::Status CheckDevice(const RunnerOptions& options, const Memory& memory) {
+  if (memory.on_host()) return absl::OkStatus();
+  const shard_loader::AttentionSpec& attention = options.spec.attention;
+  const char* what = nullptr;
+  if (options.spec.moe.num_experts > 0) what = "a mixture of experts";
+  if (attention.latent.kv_rank > 0) what = "latent attention";
+  if (attention.qk_norm == shard_loader::QkNorm::kAllHeads) what = "a norm over all heads";
+  if (options.speculation.num_tokens > 0) what = "guessing tokens";
+  if (options.dtype.codes != shard_loader::Codes::kNone) what = "a weight of 8 or 4 bits";
+  if (options.test_reorder_from) what = "a changed order";
+  if (!options.trace_file.empty()) what = "a trace of the residual";
+  if (what == nullptr) return absl::OkStatus();
+  return absl::UnimplementedError(
+      absl::StrCat("worker: ", what, " is not there on a device; use --device cpu"));
+}
+
 // The rows of a step: the tokens of all its work, drafts behind the others, side by side.
 struct StepRows {
   void Add(const Sequence& sequence, uint32_t position, uint32_t id) {
@@ -83,6 +103,7 @@ struct StepRows {
   // Those whose logits are needed: row of the batch, and the work that it belongs to.
   std::vector<int32_t> logit_rows;
   std::vector<size_t> logit_work;
+  bool single_tokens = false;  // one row for every piece of work, and padding
 };
 
 std::vector<uint64_t> SequencesByRow(const std::vector<SequenceWork>& work) {
@@ -111,7 +132,19 @@ StepRows LayOut(const std::vector<SequenceWork>& work) {
       rows.Add(sequence, work[w].end + draft, sequence.drafts[draft]);
     }
   }
+  rows.single_tokens = rows.ids.size() == work.size();
   return rows;
+}
+
+// Brings a step of single tokens to one of the sizes that a device records.
+void Pad(int64_t max_rows, StepRows* rows) {
+  const int64_t padded =
+      rows->single_tokens ? GraphRows(static_cast<int64_t>(rows->ids.size()), max_rows) : 0;
+  rows->single_tokens = padded > 0;
+  if (padded == 0) return;
+  rows->ids.resize(padded, 0);
+  rows->positions.resize(padded, -1);
+  rows->block_tables.resize(padded, nullptr);
 }
 
 }  // namespace
@@ -129,9 +162,10 @@ class Runner::Impl {
   absl::Status Load(const shard_loader::Checkpoint& checkpoint, const LoadProgress& progress);
   // On the rank that draws.
   absl::Status MakeSampler();
-  absl::Status Connect(GroupComms comms);
+  absl::Status Connect(GroupComms comms, DeviceComms device);
   absl::StatusOr<StepOutput> Run(const StepInput& step);
   void Abort(const absl::Status& why);
+  Memory& backend_memory() { return backend_->memory(); }
 
   const RunnerOptions options_;
   std::string kernels_;
@@ -144,6 +178,8 @@ class Runner::Impl {
   // Null where nothing is guessed.
   absl::StatusOr<std::unique_ptr<Drafter>> MakeDrafter();
   absl::StatusOr<StepOutput> RunStep(const StepInput& step);
+  // Of the step's own rows, without padding.
+  absl::Status HashResidual(int64_t num_rows, StepOutput* output);
   // Draws and reports for all rows that need logits; `records` is by work.
   absl::Status Sample(const std::vector<SequenceWork>& work, const StepRows& rows,
                       const ForwardState& state, std::vector<SequenceResult>* results,
@@ -156,6 +192,8 @@ class Runner::Impl {
   bool draws() const { return options_.plan.rank == drawing_rank(); }
 
   std::unique_ptr<Backend> backend_;
+  // Where the backend computes in memory of its own: the host's side of it.
+  std::unique_ptr<HostSide> host_side_;
   KvCache cache_;
   Workspace workspace_;
   SequenceTable sequences_;
@@ -165,6 +203,7 @@ class Runner::Impl {
 
   Mutex mutex_;  // orders Abort and Connect; the communicators' own Abort is thread-safe
   GroupComms comms_;
+  DeviceComms device_comms_;  // of the backend's memory, where it is not the host's
   absl::Status aborted_ ABSL_GUARDED_BY(mutex_);
 };
 
@@ -174,7 +213,7 @@ absl::Status Runner::Impl::Load(const shard_loader::Checkpoint& checkpoint,
   WeightImages& images = options_.images == nullptr ? private_images : *options_.images;
   ASSIGN_OR_RETURN(LoadedWeights loaded,
                    LoadWeights(checkpoint, options_.plan, options_.dtype, images,
-                               {.threads = threads_, .progress = progress}));
+                               {.threads = threads_, .progress = progress}, backend_->memory()));
   memory_.bytes_read = loaded.bytes_read;
   memory_.weight_bytes = loaded.weights->bytes();
   memory_.workspace_bytes = workspace_.layout().bytes();
@@ -185,12 +224,18 @@ absl::Status Runner::Impl::Load(const shard_loader::Checkpoint& checkpoint,
 }
 
 absl::Status Runner::Impl::MakeSampler() {
+  if (!backend_->memory().on_host()) {
+    ASSIGN_OR_RETURN(host_side_, HostSide::Create(&backend_->memory(), workspace_.layout()));
+  }
   if (!draws()) return absl::OkStatus();
   ASSIGN_OR_RETURN(std::unique_ptr<Drafter> drafter, MakeDrafter());
-  const shard_loader::ByteSpan& scratch = workspace_.layout().sampling;
-  sampler_.emplace(Sampler(backend_.get(), options_.spec.vocab_size, options_.plan.vocab_block,
-                           absl::MakeSpan(workspace_.Bytes(scratch), scratch.bytes)),
-                   std::move(drafter), options_.speculation.num_tokens);
+  const shard_loader::ByteSpan& span = workspace_.layout().sampling;
+  const bool on_host = host_side_ == nullptr;
+  std::byte* scratch = on_host ? workspace_.Bytes(span) : host_side_->sampling();
+  sampler_.emplace(
+      Sampler(on_host ? backend_.get() : &host_side_->backend(), options_.spec.vocab_size,
+              options_.plan.vocab_block, absl::MakeSpan(scratch, span.bytes)),
+      std::move(drafter), options_.speculation.num_tokens);
   return absl::OkStatus();
 }
 
@@ -214,7 +259,7 @@ absl::StatusOr<std::unique_ptr<Drafter>> Runner::Impl::MakeDrafter() {
   return drafter;
 }
 
-absl::Status Runner::Impl::Connect(GroupComms comms) {
+absl::Status Runner::Impl::Connect(GroupComms comms, DeviceComms device) {
   const shard_loader::RankPlan& plan = options_.plan;
   if (comms.group == nullptr || comms.tensor == nullptr || comms.group->rank() != plan.rank ||
       comms.group->size() != plan.layout.tp * plan.layout.pp ||
@@ -226,12 +271,18 @@ absl::Status Runner::Impl::Connect(GroupComms comms) {
   MutexLock lock(mutex_);
   RETURN_IF_ERROR(aborted_);
   comms_ = std::move(comms);
+  device_comms_ = std::move(device);
+  if (host_side_ != nullptr && device_comms_.comms.group == nullptr) {
+    device_comms_.comms.group = StageThroughHost(comms_.group.get(), &backend_->memory());
+    device_comms_.comms.tensor = StageThroughHost(comms_.tensor.get(), &backend_->memory());
+  }
   return absl::OkStatus();
 }
 
 void Runner::Impl::Abort(const absl::Status& why) {
   MutexLock lock(mutex_);
   if (aborted_.ok()) aborted_ = absl::CancelledError(why.message());
+  if (device_comms_.comms.group != nullptr) device_comms_.comms.group->Abort(why);
   if (comms_.group != nullptr) comms_.group->Abort(why);
   if (comms_.tensor != nullptr) comms_.tensor->Abort(why);
 }
@@ -260,21 +311,23 @@ absl::StatusOr<StepOutput> Runner::Impl::RunStep(const StepInput& step) {
   std::vector<SequenceResult> results(work.size());
   std::vector<DrawRecord> records(work.size());
   if (!work.empty()) {
-    const StepRows rows = LayOut(work);
+    StepRows rows = LayOut(work);
+    const int64_t num_rows = static_cast<int64_t>(rows.ids.size());
+    if (host_side_ != nullptr) Pad(options_.max_num_batched_tokens, &rows);
     Batch batch;
     batch.step = step.step;
     batch.ids = rows.ids.data();
+    batch.single_tokens = rows.single_tokens;
     batch.rows = {static_cast<int64_t>(rows.ids.size()), rows.positions.data(),
                   rows.block_tables.data()};
+    const GroupComms& comms = host_side_ == nullptr ? comms_ : device_comms_.comms;
     const ForwardState state = {backend_.get(), &cache_,       &workspace_,
-                                &comms_,        &layers_done_, trace_.get()};
+                                &comms,         &layers_done_, trace_.get()};
     if (trace_ != nullptr) trace_->Begin(SequencesByRow(work));
     broken_ = At(decoder_->Forward(batch, state));
+    if (broken_.ok()) broken_ = At(backend_->memory().Finish());
     if (trace_ != nullptr) trace_->Flush();
-    if (broken_.ok() && step.hash_residual) {
-      output.residual_hash = HashFloats(workspace_.At(workspace_.layout().residual),
-                                        rows.ids.size() * options_.spec.hidden_size);
-    }
+    if (broken_.ok() && step.hash_residual) broken_ = At(HashResidual(num_rows, &output));
     if (broken_.ok()) broken_ = At(Sample(work, rows, state, &results, &records));
     if (broken_.ok()) broken_ = At(ShareRecords(step.step, work, &records));
     RETURN_IF_ERROR(broken_);
@@ -292,16 +345,30 @@ absl::StatusOr<StepOutput> Runner::Impl::RunStep(const StepInput& step) {
   return output;
 }
 
+absl::Status Runner::Impl::HashResidual(int64_t num_rows, StepOutput* output) {
+  const int64_t count = num_rows * options_.spec.hidden_size;
+  const float* residual = workspace_.At(workspace_.layout().residual);
+  if (host_side_ != nullptr) {
+    ASSIGN_OR_RETURN(residual, host_side_->Bring(residual, count));
+  }
+  output->residual_hash = HashFloats(residual, static_cast<size_t>(count));
+  return absl::OkStatus();
+}
+
 absl::Status Runner::Impl::Sample(const std::vector<SequenceWork>& work, const StepRows& rows,
                                   const ForwardState& state, std::vector<SequenceResult>* results,
                                   std::vector<DrawRecord>* records) {
   if (!options_.plan.has_head) return absl::OkStatus();
   const size_t chunk = static_cast<size_t>(workspace_.layout().logit_rows);
-  const float* logits = workspace_.At(workspace_.layout().logits);
+  const float* computed = workspace_.At(workspace_.layout().logits);
+  const float* logits = computed;
   for (size_t begin = 0; begin < rows.logit_rows.size(); begin += chunk) {
     const size_t count = std::min(chunk, rows.logit_rows.size() - begin);
     RETURN_IF_ERROR(
         decoder_->Logits(absl::MakeConstSpan(rows.logit_rows).subspan(begin, count), state));
+    if (draws() && host_side_ != nullptr) {
+      ASSIGN_OR_RETURN(logits, host_side_->Bring(computed, count * options_.spec.vocab_size));
+    }
     for (size_t i = begin; draws() && i < begin + count; ++i) {
       const size_t w = rows.logit_work[i];
       sampler_->Row(work[w], static_cast<uint32_t>(rows.positions[rows.logit_rows[i]]),
@@ -335,18 +402,25 @@ absl::StatusOr<std::unique_ptr<Runner>> Runner::Create(const RunnerOptions& opti
                                                        const shard_loader::Checkpoint& checkpoint,
                                                        const LoadProgress& progress) {
   RETURN_IF_ERROR(CheckOptions(options));
-  ASSIGN_OR_RETURN(const std::string kernels, ResolveKernelSet(options.kernels));
+  std::string kernels = options.kernels;
+  if (!options.make_backend) {
+    ASSIGN_OR_RETURN(kernels, ResolveKernelSet(options.kernels));
+  }
   const int on_all = options.cpus.empty() ? AvailableCpus() : static_cast<int>(options.cpus.size());
   const int threads = options.threads > 0 ? options.threads : on_all;
-  ASSIGN_OR_RETURN(std::unique_ptr<Backend> backend, MakeBackend(kernels, threads, options.cpus));
+  ASSIGN_OR_RETURN(
+      std::unique_ptr<Backend> backend,
+      options.make_backend ? options.make_backend() : MakeBackend(kernels, threads, options.cpus));
+  RETURN_IF_ERROR(CheckDevice(options, backend->memory()));
   if (options.test_reorder_from) {
     backend = std::make_unique<ReorderedBackend>(std::move(backend), *options.test_reorder_from);
   }
+  Memory& memory = backend->memory();
   ASSIGN_OR_RETURN(KvCache cache, KvCache::Create(options.spec, options.plan, options.kv_dtype,
-                                                  options.num_kv_blocks));
+                                                  options.num_kv_blocks, memory));
   const shard_loader::WorkspaceLayout layout = shard_loader::MakeWorkspaceLayout(
       options.spec, options.plan, {options.max_num_batched_tokens, options.max_num_seqs});
-  ASSIGN_OR_RETURN(Workspace workspace, Workspace::Create(options.plan, layout));
+  ASSIGN_OR_RETURN(Workspace workspace, Workspace::Create(options.plan, layout, memory));
   SequenceLimits limits;
   limits.vocab_size = static_cast<uint32_t>(options.spec.vocab_size);
   limits.block_tokens = shard_loader::kKvBlockTokens;
@@ -370,7 +444,10 @@ absl::StatusOr<std::unique_ptr<Runner>> Runner::Create(const RunnerOptions& opti
 Runner::Runner(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Runner::~Runner() = default;
 
-absl::Status Runner::Connect(GroupComms comms) { return impl_->Connect(std::move(comms)); }
+absl::Status Runner::Connect(GroupComms comms, DeviceComms device) {
+  return impl_->Connect(std::move(comms), std::move(device));
+}
+Memory& Runner::backend_memory() { return impl_->backend_memory(); }
 absl::StatusOr<StepOutput> Runner::Run(const StepInput& step) { return impl_->Run(step); }
 uint64_t Runner::progress() const { return impl_->layers_done_.load(std::memory_order_relaxed); }
 void Runner::Abort(const absl::Status& why) { impl_->Abort(why); }

@@ -16,6 +16,7 @@
 #include "shard_loader/model/dtype.h"
 #include "shard_loader/plan/rank_plan.h"
 #include "shard_loader/plan/weight_format.h"
+#include "worker/comm/device_comms.h"
 #include "worker/comm/group_comms.h"
 #include "worker/runner/step.h"
 
@@ -25,6 +26,8 @@ class Checkpoint;
 
 namespace tessera::worker {
 
+class Backend;
+class Memory;
 class WeightImages;
 
 inline constexpr uint32_t kMaxSpeculativeTokens = 32;
@@ -45,7 +48,10 @@ struct RunnerOptions {
   shard_loader::RankPlan plan;                               // of this rank
   shard_loader::WeightFormat dtype;                          // of the weights in memory
   shard_loader::DType kv_dtype = shard_loader::DType::kF32;  // of the KV cache
-  std::string kernels = "auto";         // a kernel set (worker/backend/kernel_sets.h)
+  std::string kernels = "auto";  // a kernel set (worker/backend/kernel_sets.h)
+  // Makes the backend, of a device for instance, that `kernels` then only names. Null: the set of
+  // this program with that name.
+  std::function<absl::StatusOr<std::unique_ptr<Backend>>()> make_backend;
   uint32_t num_kv_blocks = 0;           // of kKvBlockTokens tokens
   uint32_t max_model_len = 0;           // tokens of a sequence, prompt and generated
   uint32_t max_num_batched_tokens = 0;  // of a step
@@ -90,8 +96,12 @@ class Runner {
   Runner(const Runner&) = delete;
   Runner& operator=(const Runner&) = delete;
 
-  // Once, before the first step. INVALID_ARGUMENT where the ranks are not those of the plan.
-  absl::Status Connect(GroupComms comms);
+  // Once, before the first step. `device`: of the backend's memory; without them what lies there
+  // goes over `comms` by way of the host. INVALID_ARGUMENT where the ranks are not those of the
+  // plan.
+  absl::Status Connect(GroupComms comms, DeviceComms device = {});
+  // Of the backend: for device communicators.
+  Memory& backend_memory();
 
   // The results stand in the order of the entries; an entry of a sequence that had ended before has
   // none. INTERNAL for a step that the protocol does not allow (a sequence that is not known, more

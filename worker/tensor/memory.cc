@@ -15,6 +15,8 @@ class HostPages final : public Memory {
     if (bytes > 0) std::memcpy(to, from, static_cast<size_t>(bytes));
   }
   void CopyOut(const void* from, int64_t bytes, void* to) override { CopyIn(from, bytes, to); }
+  void Copy(const void* from, int64_t bytes, void* to) override { CopyIn(from, bytes, to); }
+  void* stream() override { return nullptr; }
   absl::Status Finish() override { return absl::OkStatus(); }
 };
 

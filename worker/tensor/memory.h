@@ -26,6 +26,10 @@ class Memory {
   virtual void CopyIn(const void* from, int64_t bytes, void* to) = 0;
   // To this host's memory; `to` holds it after Finish.
   virtual void CopyOut(const void* from, int64_t bytes, void* to) = 0;
+  // Within this memory; the two do not overlap.
+  virtual void Copy(const void* from, int64_t bytes, void* to) = 0;
+  // The queue that all of this goes through, a cudaStream_t; null on the host.
+  virtual void* stream() = 0;
   // Waits for everything asked for so far; the first error of it.
   virtual absl::Status Finish() = 0;
 };

@@ -119,9 +119,18 @@ class DeviceBackend final : public worker::Backend {
     args.to = call.Out(host.to, floats(host.to_rows, host.to_stride));
     device_->CopyRows(args);
   }
-  void AddPairs(const float* left, const float* right, int64_t size, float* output) override {
+  absl::Status Repeat(const worker::RowTable&,
+                      absl::FunctionRef<absl::Status()> operations) override {
+    return operations();
+  }
+  void AddTree(const worker::AddTreeArgs& host) override {
     Call call(memory());
-    device_->AddPairs(call.In(left, size), call.In(right, size), size, call.Out(output, size));
+    worker::AddTreeArgs args = host;
+    std::vector<const float*> roots;
+    for (int r = 0; r < host.num_roots; ++r) roots.push_back(call.In(host.roots[r], host.size));
+    args.roots = roots.data();
+    args.output = call.Out(host.output, host.size);
+    device_->AddTree(args);
   }
   void SoftmaxBlocks(const worker::SoftmaxBlocksArgs& host) override {
     Call call(memory());

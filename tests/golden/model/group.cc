@@ -86,6 +86,7 @@ Group::Group(const std::filesystem::path& model, const GroupOptions& options) : 
     runner.dtype = options.dtype;
     runner.kv_dtype = options.kv_dtype;
     runner.kernels = options.kernels;
+    runner.make_backend = options.make_backend;
     runner.num_kv_blocks = options.num_kv_blocks;
     runner.max_model_len = options.max_model_len;
     runner.max_num_batched_tokens = options.max_num_batched_tokens;

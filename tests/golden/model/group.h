@@ -4,12 +4,14 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "shard_loader/load/checkpoint.h"
+#include "worker/backend/backend.h"
 #include "worker/runner/runner.h"
 #include "worker/runner/step.h"
 
@@ -23,6 +25,7 @@ struct GroupOptions {
   shard_loader::WeightFormat dtype;
   shard_loader::DType kv_dtype = shard_loader::DType::kF32;
   std::string kernels = "auto";
+  std::function<absl::StatusOr<std::unique_ptr<worker::Backend>>()> make_backend;
   int threads = 1;
   uint32_t max_model_len = 512;
   uint32_t max_num_batched_tokens = 256;

@@ -53,6 +53,15 @@ TEST_CASE("a degree beyond the lanes exits with 1 and says what would do") {
   CHECK(Has(ended, "lanes"));
 }
 
+TEST_CASE("--device cuda without the plugin exits with 1 and says what is missing") {
+  TempDir empty;
+  Ended ended = Run({"--model", DemoModel().string(), "--device", "cuda", "--backend-dir",
+                     empty.path().string(), "--grpc-port", "0"});
+  CHECK(ended.code == 1);
+  CHECK(Has(ended, "--device cuda: rank 0 on "));
+  CHECK(Has(ended, "libtessera_cuda.so was not found in " + empty.path().string()));
+}
+
 TEST_CASE("a port in use exits with 1 and says who holds it") {
   Server first({"--model", DemoModel().string()});
   std::string port = first.target().substr(first.target().rfind(':') + 1);

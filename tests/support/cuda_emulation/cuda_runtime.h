@@ -60,8 +60,6 @@ class Emulation {
  public:
   // 0: threads run in ascending order; else in an order that the number gives.
   static void Shuffle(uint64_t seed);
-  // The threads of all kernels so far.
-  static uint64_t threads_run();
 
   static void RunGrid(dim3 grid, dim3 block, size_t shared_bytes,
                       const std::function<void()>& thread);
@@ -123,7 +121,9 @@ inline cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   delete stream;
   return cudaSuccess;
 }
-inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
+inline cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  return stream->capture == nullptr ? cudaSuccess : cudaErrorInvalidValue;
+}
 inline cudaError_t cudaMalloc(void** data, size_t bytes) {
   *data = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
   return *data == nullptr ? cudaErrorMemoryAllocation : cudaSuccess;
@@ -143,12 +143,53 @@ inline cudaError_t Enqueue(cudaStream_t stream, std::function<void()> work) {
   return cudaSuccess;
 }
 enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice };
-inline cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind,
+// Of what the host holds only now, a capture cannot be made.
+inline cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind,
                                    cudaStream_t stream) {
+  if (stream != nullptr && stream->capture != nullptr && kind != cudaMemcpyDeviceToDevice) {
+    return cudaErrorInvalidValue;
+  }
   return Enqueue(stream, [=] { std::memcpy(to, from, bytes); });
 }
 inline cudaError_t cudaMemsetAsync(void* data, int value, size_t bytes, cudaStream_t stream) {
   return Enqueue(stream, [=] { std::memset(data, value, bytes); });
+}
+
+struct CUgraph_st {
+  std::vector<std::function<void()>> work;
+};
+struct CUgraphExec_st {
+  std::vector<std::function<void()>> work;
+};
+using cudaGraph_t = CUgraph_st*;
+using cudaGraphExec_t = CUgraphExec_st*;
+enum cudaStreamCaptureMode { cudaStreamCaptureModeThreadLocal };
+inline cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
+  stream->capture = new std::vector<std::function<void()>>;
+  return cudaSuccess;
+}
+inline cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+  *graph = new CUgraph_st{std::move(*stream->capture)};
+  delete stream->capture;
+  stream->capture = nullptr;
+  return cudaSuccess;
+}
+inline cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph,
+                                        unsigned long long) {
+  *exec = new CUgraphExec_st{graph->work};
+  return cudaSuccess;
+}
+inline cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+  delete graph;
+  return cudaSuccess;
+}
+inline cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) {
+  delete exec;
+  return cudaSuccess;
+}
+inline cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t) {
+  for (const auto& each : exec->work) each();
+  return cudaSuccess;
 }
 
 template <typename... Parameters, typename... Arguments>

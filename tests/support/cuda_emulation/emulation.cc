@@ -35,7 +35,6 @@ struct Block {
 
 thread_local Block block;
 uint64_t shuffle_seed = 0;
-uint64_t threads = 0;
 
 void Enter() {
   (*block.thread)();
@@ -129,7 +128,6 @@ void StartFibers(dim3 size) {
 }  // namespace
 
 void Emulation::Shuffle(uint64_t seed) { shuffle_seed = seed; }
-uint64_t Emulation::threads_run() { return threads; }
 
 void Emulation::RunGrid(dim3 grid, dim3 size, size_t shared_bytes,
                         const std::function<void()>& thread) {
@@ -152,7 +150,6 @@ void Emulation::RunGrid(dim3 grid, dim3 size, size_t shared_bytes,
         if (memory != nullptr) std::memset(memory, 0xff, padded);
         StartFibers(size);
         RunBlock(&random);
-        threads += size.x;
       }
     }
   }

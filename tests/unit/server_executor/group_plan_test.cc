@@ -166,5 +166,71 @@ TEST_CASE("local ranks share the threads, remote ones choose their own") {
   CHECK((*LoadCommands(options, *plan, ranks))[0].threads() == 0);
 }
 
+// A rank whose host has CUDA devices, beside the CPU's sets.
+internal::v1::Description CudaRank(const std::string& host, uint32_t devices, uint64_t free) {
+  Sets sets = {{"cuda", "cuda-1"}, {"cuda-exact", "cuda-exact-1"}};
+  sets.insert(sets.end(), kFull.begin(), kFull.end());
+  internal::v1::Description description = Rank(host, sets);
+  description.set_device("cuda: 1 x a device");
+  description.set_cuda_devices(devices);
+  description.set_cuda_memory_bytes(free);
+  return description;
+}
+
+TEST_CASE("auto takes CUDA where every rank has it, and says why where it does not") {
+  GroupOptions options = Options(2);
+  const uint64_t memory = uint64_t{4} << 30;
+  auto plan = DecideGroup(options, {CudaRank("a", 2, memory), CudaRank("a", 2, memory)});
+  REQUIRE(plan.ok());
+  CHECK(plan->kernel_numerics == "cuda-1");
+  CHECK(plan->device == "cuda: 1 x a device (auto: every rank has one)");
+  internal::v1::Description without = Rank("b", kFull);
+  without.set_cuda_problem("cuda: there is no NVIDIA driver");
+  plan = DecideGroup(options, {CudaRank("a", 1, memory), without});
+  REQUIRE(plan.ok());
+  CHECK(plan->kernel_numerics == "fma");
+  CHECK(plan->device == "CPU (auto: rank 1 on b: cuda: there is no NVIDIA driver)");
+}
+
+TEST_CASE("--device cuda is refused with what the rank says is missing") {
+  GroupOptions options = Options(1);
+  options.device = "cuda";
+  internal::v1::Description without = Rank("b", {});
+  without.set_cuda_problem("cuda: there is no NVIDIA driver");
+  const auto plan = DecideGroup(options, {without});
+  CHECK(plan.status().code() == absl::StatusCode::kFailedPrecondition);
+  CHECK(plan.status().message() == "--device cuda: rank 0 on b: cuda: there is no NVIDIA driver");
+}
+
+TEST_CASE("--device cpu leaves a device alone") {
+  GroupOptions options = Options(1);
+  options.device = "cpu";
+  const auto plan = DecideGroup(options, {CudaRank("a", 1, uint64_t{4} << 30)});
+  REQUIRE(plan.ok());
+  CHECK(plan->kernel_numerics == "fma");
+  CHECK(plan->device == "CPU (--device cpu)");
+}
+
+TEST_CASE("auto takes NCCL where every rank has it and a device of its own") {
+  GroupOptions options = Options(2);
+  internal::v1::Description rank = CudaRank("a", 2, uint64_t{4} << 30);
+  rank.add_comms("nccl");
+  CHECK(DecideGroup(options, {rank, rank})->comm == "nccl");
+  rank.set_cuda_devices(1);
+  CHECK(DecideGroup(options, {rank, rank})->comm == "shm");
+}
+
+TEST_CASE("ranks that share a device share its memory") {
+  GroupOptions options = Options(4);
+  options.max_num_seqs = 16;  // so many that memory is what limits
+  const uint64_t memory = uint64_t{96} << 20;
+  Descriptions one(4, CudaRank("a", 1, memory));
+  Descriptions four(4, CudaRank("a", 4, memory));
+  const auto shared = DecideGroup(options, one);
+  const auto own = DecideGroup(options, four);
+  REQUIRE(own.ok());
+  CHECK((!shared.ok() || shared->facts.num_kv_blocks < own->facts.num_kv_blocks));
+}
+
 }  // namespace
 }  // namespace tessera::server

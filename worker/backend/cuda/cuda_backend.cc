@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "shard_loader/plan/workspace.h"
 #include "shard_loader/status_macros.h"
 #include "worker/backend/cuda/device_memory.h"
+#include "worker/backend/cuda/graph.h"
 
 namespace tessera::worker::cuda {
 namespace {
@@ -29,8 +31,8 @@ struct PackedRows {
   std::vector<int32_t> words;
   int64_t num_rows = 0;
   int64_t table_begin = 0;  // index into words
-  int64_t blocks = 0;
   int64_t groups = 0;
+  int64_t blocks = 0;
   int64_t num_groups = 0;
   int64_t longest = 0;  // keys of the longest row
   bool prefill = false;
@@ -47,13 +49,17 @@ PackedRows Pack(const RowTable& rows, int64_t max_group_rows) {
   packed.num_rows = rows.num_rows;
   packed.words.assign(rows.positions, rows.positions + rows.num_rows);
   packed.table_begin = packed.num_rows;
-  packed.blocks = 2 * packed.num_rows;
+  packed.groups = 2 * packed.num_rows;
+  packed.blocks = 4 * packed.num_rows;  // last, because their number changes
   packed.words.resize(packed.blocks);
   std::vector<int32_t> tables;
   std::vector<RowGroup> groups;
   for (int64_t r = 0; r < rows.num_rows; ++r) {
     const int32_t position = rows.positions[r];
-    if (position < 0) continue;  // padding
+    if (position < 0) {  // padding
+      groups.push_back({static_cast<int32_t>(r), 0});
+      continue;
+    }
     const bool continues = Continues(rows, r);
     // The table of a sequence is taken once, as long as its last row needs it.
     if (!continues) {
@@ -75,25 +81,27 @@ PackedRows Pack(const RowTable& rows, int64_t max_group_rows) {
     packed.prefill |= continues;
     packed.longest = std::max<int64_t>(packed.longest, int64_t{position} + 1);
   }
-  packed.words.insert(packed.words.end(), tables.begin(), tables.end());
-  packed.groups = static_cast<int64_t>(packed.words.size());
   packed.num_groups = static_cast<int64_t>(groups.size());
-  for (const RowGroup& group : groups) {
-    packed.words.push_back(group.first);
-    packed.words.push_back(group.count);
+  for (size_t g = 0; g < groups.size(); ++g) {
+    packed.words[packed.groups + 2 * g] = groups[g].first;
+    packed.words[packed.groups + 2 * g + 1] = groups[g].count;
   }
+  packed.words.insert(packed.words.end(), tables.begin(), tables.end());
   return packed;
 }
 
-// Device memory that grows; what grows is let go of when nothing uses it any more.
+// Device memory that grows, and counts `moves` when it does.
 class Scratch {
  public:
-  explicit Scratch(Memory& memory, const char* what) : memory_(memory), what_(what) {}
+  Scratch(Memory& memory, const char* what, int64_t* moves)
+      : memory_(memory), what_(what), moves_(moves) {}
   absl::StatusOr<std::byte*> Get(int64_t bytes) {
     if (bytes > buffer_.size()) {
       RETURN_IF_ERROR(memory_.Finish());
+      const int64_t size = std::max(bytes, buffer_.size() + buffer_.size() / 2);
       buffer_ = Buffer();
-      ASSIGN_OR_RETURN(buffer_, memory_.Allocate(bytes, what_));
+      ASSIGN_OR_RETURN(buffer_, memory_.Allocate(size, what_));
+      ++*moves_;
     }
     return buffer_.data();
   }
@@ -101,6 +109,7 @@ class Scratch {
  private:
   Memory& memory_;
   const char* what_;
+  int64_t* const moves_;
   Buffer buffer_;
 };
 
@@ -140,10 +149,10 @@ class CudaBackend final : public Backend {
       : memory_(std::move(memory)),
         order_(order),
         constants_(*memory_),
-        rows_(*memory_, "the rows of a step"),
-        indices_(*memory_, "indices of a step"),
-        narrowed_(*memory_, "narrowed inputs"),
-        tiles_(*memory_, "tiles of attention") {}
+        rows_(*memory_, "the rows of a step", &moves_),
+        indices_(*memory_, "indices of a step", &moves_),
+        narrowed_(*memory_, "narrowed inputs", &moves_),
+        tiles_(*memory_, "tiles of attention", &moves_) {}
   ~CudaBackend() override { memory_->Finish().IgnoreError(); }
 
   Memory& memory() override { return *memory_; }
@@ -204,7 +213,7 @@ class CudaBackend final : public Backend {
     cut.prefill = packed_.prefill;
     cut.groups = reinterpret_cast<const RowGroup*>(words_ + packed_.groups);
     cut.num_groups = packed_.num_groups;
-    cut.num_tiles = CeilDiv(packed_.longest, kAttentionTile);
+    cut.num_tiles = NumTiles();
     const int64_t scratch =
         AttentionScratchFloats(rows.num_rows, heads, cache.value_size, cut.num_tiles) *
         static_cast<int64_t>(sizeof(float));
@@ -253,8 +262,22 @@ class CudaBackend final : public Backend {
     Check(cuda::CopyRows(on_device, stream()));
   }
 
-  void AddPairs(const float* left, const float* right, int64_t size, float* output) override {
-    Check(cuda::AddPairs(left, right, size, output, stream()));
+  // The first time they run, which makes all room that they need; the second time they are
+  // recorded.
+  absl::Status Repeat(const RowTable& rows, absl::FunctionRef<absl::Status()> operations) override {
+    if (!SetRows(rows)) return memory_->Finish();
+    repeats_ = true;
+    const absl::Status status = RepeatRows(operations);
+    repeats_ = false;
+    return status;
+  }
+
+  void AddTree(const AddTreeArgs& args) override {
+    if (args.num_roots > kMaxTreeRoots) {
+      return Fail(absl::UnimplementedError(
+          absl::StrCat("cuda: a tree of ", args.num_roots, " sums; at most ", kMaxTreeRoots)));
+    }
+    Check(cuda::AddTree(args, stream()));
   }
 
   void SoftmaxBlocks(const SoftmaxBlocksArgs& args) override {
@@ -262,7 +285,7 @@ class CudaBackend final : public Backend {
   }
 
  private:
-  CUstream_st* stream() const { return memory_->stream(); }
+  CUstream_st* stream() const { return memory_->cuda_stream(); }
   void Check(int error) { memory_->Check(error, "a kernel"); }
   void Fail(const absl::Status& status) { memory_->Fail(status); }
 
@@ -272,6 +295,33 @@ class CudaBackend final : public Backend {
     if (value.ok()) return *value;
     Fail(value.status());
     return nullptr;
+  }
+
+  // Of the longest row. Recorded steps take the next power of two: blocks beyond a row end at once.
+  int64_t NumTiles() const {
+    const int64_t tiles = CeilDiv(packed_.longest, kAttentionTile);
+    if (!repeats_) return tiles;
+    int64_t rounded = 1;
+    while (rounded < tiles) rounded *= 2;
+    return rounded;
+  }
+
+  absl::Status RepeatRows(absl::FunctionRef<absl::Status()> operations) {
+    Recorded& recorded = recorded_[{packed_.num_rows, NumTiles()}];
+    if (recorded.moves != moves_) {  // new, or some of its memory has moved
+      recorded.graph.reset();
+      const absl::Status status = operations();
+      recorded.moves = moves_;
+      return status;
+    }
+    if (recorded.graph == nullptr) {
+      ASSIGN_OR_RETURN(recorded.graph, Graph::Record(stream(), operations));
+      if (recorded.moves != moves_) {
+        return absl::InternalError("cuda: an operation made room while it was recorded");
+      }
+    }
+    memory_->Check(recorded.graph->Launch(stream()), "a recorded step");
+    return absl::OkStatus();
   }
 
   HeadGroups GroupHeads(const AttentionArgs& args, int64_t num_kv_heads) const {
@@ -304,8 +354,14 @@ class CudaBackend final : public Backend {
     return true;
   }
 
+  struct Recorded {
+    int64_t moves = -1;
+    std::unique_ptr<Graph> graph;
+  };
+
   const std::unique_ptr<DeviceMemory> memory_;
   const Order order_;
+  int64_t moves_ = 0;  // how often scratch memory moved
   Constants constants_;
   Scratch rows_;
   Scratch indices_;
@@ -315,6 +371,8 @@ class CudaBackend final : public Backend {
   PackedRows packed_;
   const int32_t* words_ = nullptr;  // packed_.words, on the device
   DeviceRows device_rows_;
+  bool repeats_ = false;                                      // within Repeat
+  std::map<std::pair<int64_t, int64_t>, Recorded> recorded_;  // by rows and tiles
 };
 
 }  // namespace

@@ -69,6 +69,12 @@ void DeviceMemory::CopyOut(const void* from, int64_t bytes, void* to) {
         "a copy from the device");
 }
 
+void DeviceMemory::Copy(const void* from, int64_t bytes, void* to) {
+  if (bytes == 0) return;
+  Check(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyDeviceToDevice, stream_),
+        "a copy on the device");
+}
+
 absl::Status DeviceMemory::Finish() {
   Check(cudaStreamSynchronize(stream_), "work on the device");
   Check(cudaGetLastError(), "work on the device");

@@ -24,9 +24,11 @@ class DeviceMemory final : public Memory {
   absl::StatusOr<Buffer> Allocate(int64_t bytes, absl::string_view what) override;
   void CopyIn(const void* from, int64_t bytes, void* to) override;
   void CopyOut(const void* from, int64_t bytes, void* to) override;
+  void Copy(const void* from, int64_t bytes, void* to) override;
   absl::Status Finish() override;
 
-  CUstream_st* stream() const { return stream_; }
+  void* stream() override { return stream_; }
+  CUstream_st* cuda_stream() const { return stream_; }
   // Keeps the first error, a cudaError_t of `what`, for Finish.
   void Check(int error, const char* what);
   void Fail(const absl::Status& status);

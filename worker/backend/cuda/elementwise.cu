@@ -202,9 +202,23 @@ __global__ void CopyRowsKernel(CopyRowsArgs args) {
   args.to[to * args.to_stride + i] = args.from[from * args.from_stride + i];
 }
 
-__global__ void AddPairsKernel(const float* left, const float* right, int64_t size, float* output) {
+struct TreeList {
+  int count;
+  const float* roots[kMaxTreeRoots];
+  int8_t folds[kMaxTreeRoots];
+};
+
+__global__ void AddTreeKernel(TreeList tree, int64_t size, float* output) {
   const int64_t i = int64_t{blockIdx.x} * blockDim.x + Thread();
-  if (i < size) output[i] = left[i] + right[i];
+  if (i >= size) return;
+  float waiting[kMaxFoldDepth];
+  int depth = 0;
+  for (int r = 0; r < tree.count; ++r) {
+    float sum = tree.roots[r][i];
+    for (int fold = 0; fold < tree.folds[r]; ++fold) sum = waiting[--depth] + sum;
+    waiting[depth++] = sum;
+  }
+  output[i] = waiting[0];
 }
 
 dim3 Blocks(int64_t elements) { return dim3(static_cast<unsigned>(CeilDiv(elements, kThreads))); }
@@ -263,9 +277,15 @@ int CopyRows(const CopyRowsArgs& args, CUstream_st* stream) {
   return Launch(stream, CopyRowsKernel, Blocks(args.num_rows * args.size), kThreads, 0, args);
 }
 
-int AddPairs(const float* left, const float* right, int64_t size, float* output,
-             CUstream_st* stream) {
-  return Launch(stream, AddPairsKernel, Blocks(size), kThreads, 0, left, right, size, output);
+int AddTree(const AddTreeArgs& args, CUstream_st* stream) {
+  TreeList tree = {};
+  tree.count = args.num_roots;
+  for (int r = 0; r < args.num_roots; ++r) {
+    tree.roots[r] = args.roots[r];
+    tree.folds[r] = static_cast<int8_t>(args.folds[r]);
+  }
+  return Launch(stream, AddTreeKernel, Blocks(args.size), kThreads, 0, tree, args.size,
+                args.output);
 }
 
 }  // namespace tessera::worker::cuda

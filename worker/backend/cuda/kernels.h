@@ -59,8 +59,8 @@ int AddWeightedRows(const WeightedRowsArgs& args, CUstream_st* stream);
 int ScaleAndCap(float scale, float cap, int64_t size, float* data, CUstream_st* stream);
 int SoftmaxBlocks(const SoftmaxBlocksArgs& args, CUstream_st* stream);
 int CopyRows(const CopyRowsArgs& args, CUstream_st* stream);
-int AddPairs(const float* left, const float* right, int64_t size, float* output,
-             CUstream_st* stream);
+// The lists of roots and folds are the host's.
+int AddTree(const AddTreeArgs& args, CUstream_st* stream);
 
 int RopeAndStore(const DeviceRows& rows, const RopeArgs& args, const KvLayer& cache,
                  CUstream_st* stream);

@@ -221,9 +221,11 @@ class ReferenceBackend : public Backend {
 
   void CopyRows(const CopyRowsArgs& args) override { CopyHostRows(args); }
 
-  void AddPairs(const float* left, const float* right, int64_t size, float* output) override {
-    for (int64_t i = 0; i < size; ++i) output[i] = left[i] + right[i];
+  absl::Status Repeat(const RowTable&, absl::FunctionRef<absl::Status()> operations) override {
+    return operations();
   }
+
+  void AddTree(const AddTreeArgs& args) override { AddHostTree(args); }
 
   void SoftmaxBlocks(const SoftmaxBlocksArgs& args) override {
     for (int64_t begin = 0; begin < args.size; begin += args.block) {

@@ -13,4 +13,17 @@ void CopyHostRows(const CopyRowsArgs& args) {
   }
 }
 
+void AddHostTree(const AddTreeArgs& args) {
+  for (int64_t i = 0; i < args.size; ++i) {
+    float waiting[kMaxFoldDepth] = {};
+    int depth = 0;
+    for (int32_t r = 0; r < args.num_roots; ++r) {
+      float sum = args.roots[r][i];
+      for (int32_t fold = 0; fold < args.folds[r]; ++fold) sum = waiting[--depth] + sum;
+      waiting[depth++] = sum;
+    }
+    args.output[i] = waiting[0];
+  }
+}
+
 }  // namespace tessera::worker

@@ -1,0 +1,101 @@
+#include "tests/golden/cuda/answers.h"
+
+#include <catch2/catch.hpp>
+
+#include "tests/golden/model/group.h"
+#include "tests/support/fixtures.h"
+
+namespace tessera::tests {
+namespace {
+
+using nlohmann::json;
+using worker::SequenceStart;
+
+constexpr uint32_t kTokens = 4;
+
+std::filesystem::path Model(const std::string& name) { return Fixture("checkpoints/" + name); }
+
+// Greedy with logprobs, and sampled.
+std::vector<SequenceStart> Starts(const std::string& name) {
+  std::vector<SequenceStart> starts;
+  const json golden = ReadJson(Model(name) / "golden.json");
+  for (const json& prompt : golden["prompts"]) {
+    const std::vector<uint32_t> ids = prompt["input_ids"];
+    if (ids.size() > 40 || starts.size() > 2) continue;
+    starts.push_back(GreedyStart(ids, kTokens));
+    starts.back().logprobs = 5;
+    starts.push_back(GreedyStart(ids, kTokens));
+    starts.back().index = 1;
+    starts.back().sampling.temperature = 1.5f;
+    starts.back().sampling.seed = 7;
+  }
+  REQUIRE(starts.size() == 4);
+  return starts;
+}
+
+void CheckEqual(const std::vector<Answer>& expected, const std::vector<Answer>& found) {
+  REQUIRE(expected.size() == found.size());
+  for (size_t i = 0; i < expected.size(); ++i) {
+    INFO("sequence " << i);
+    CHECK(Difference(expected[i], found[i]) == "");
+    CHECK_FALSE(found[i].tokens.empty());
+  }
+}
+
+}  // namespace
+
+void AnswersAreTheCpus(const BackendMaker& exact, const std::string& model, Degrees degrees) {
+  INFO(model << " with tp " << degrees.tp << ", pp " << degrees.pp);
+  const std::vector<SequenceStart> starts = Starts(model);
+  Group cpu(Model(model), {});
+  GroupOptions options;
+  options.tp = degrees.tp;
+  options.pp = degrees.pp;
+  options.make_backend = exact;
+  Group device(Model(model), options);
+  CheckEqual(cpu.Generate(starts), device.Generate(starts));
+}
+
+void AnswersStandAlone(const BackendMaker& wide, const std::string& model,
+                       const std::vector<Degrees>& degrees) {
+  const std::vector<SequenceStart> starts = Starts(model);
+  GroupOptions options;
+  options.dtype = shard_loader::DType::kBF16;
+  options.kv_dtype = shard_loader::DType::kBF16;
+  options.make_backend = wide;
+  Group one(Model(model), options);
+  const std::vector<Answer> expected = one.Generate(starts);
+  {
+    INFO(model << " in chunks of 3");
+    CheckEqual(expected, Group(Model(model), options).Generate(starts, 3));
+  }
+  {
+    INFO(model << ", a sequence alone");
+    CheckEqual({expected[1]}, Group(Model(model), options).Generate({starts[1]}));
+  }
+  for (const Degrees& each : degrees) {
+    INFO(model << " with tp " << each.tp << ", pp " << each.pp);
+    options.tp = each.tp;
+    options.pp = each.pp;
+    CheckEqual(expected, Group(Model(model), options).Generate(starts));
+  }
+}
+
+void AnswersAreGolden(const BackendMaker& backend, const std::string& model) {
+  INFO(model);
+  GroupOptions options;
+  options.make_backend = backend;
+  Group group(Model(model), options);
+  const json golden = ReadJson(Model(model) / "golden.json");
+  for (const json& prompt : golden["prompts"]) {
+    const std::vector<uint32_t> ids = prompt["input_ids"];
+    const std::vector<uint32_t> expected = prompt["greedy"]["tokens"];
+    const auto count = static_cast<uint32_t>(expected.size());
+    const std::vector<Answer> answers = group.Generate({GreedyStart(ids, count)});
+    std::vector<uint32_t> found;
+    for (const worker::Token& token : answers[0].tokens) found.push_back(token.id);
+    CHECK(found == expected);
+  }
+}
+
+}  // namespace tessera::tests

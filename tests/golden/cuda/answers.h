@@ -1,0 +1,33 @@
+// Whole models on a device's backend, on a device or emulated.
+#ifndef TESSERA_TESTS_GOLDEN_CUDA_ANSWERS_H_
+#define TESSERA_TESTS_GOLDEN_CUDA_ANSWERS_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "worker/backend/backend.h"
+
+namespace tessera::tests {
+
+using BackendMaker = std::function<absl::StatusOr<std::unique_ptr<worker::Backend>>()>;
+
+struct Degrees {
+  int tp = 1;
+  int pp = 1;
+};
+
+// In fp32, in the exact order: the answers of the CPU's kernels, bit for bit.
+void AnswersAreTheCpus(const BackendMaker& exact, const std::string& model, Degrees degrees);
+// In bf16: the same bits at all degrees, in chunks of other lengths and in a batch of other
+// sequences.
+void AnswersStandAlone(const BackendMaker& wide, const std::string& model,
+                       const std::vector<Degrees>& degrees);
+// In fp32: the reference implementation's greedy tokens.
+void AnswersAreGolden(const BackendMaker& backend, const std::string& model);
+
+}  // namespace tessera::tests
+
+#endif  // TESSERA_TESTS_GOLDEN_CUDA_ANSWERS_H_

@@ -1,0 +1,43 @@
+// Whole models on a device; several ranks are threads that share it.
+#include <catch2/catch.hpp>
+
+#include "tests/golden/cuda/answers.h"
+#include "tests/support/fixtures.h"
+#include "worker/backend/cuda_library.h"
+
+namespace tessera::tests {
+namespace {
+
+BackendMaker Device(const char* kernel_set) {
+  const auto facts = worker::FindCuda("");
+  if (!facts.ok()) SkipTest(std::string(facts.status().message()));
+  return [kernel_set, index = facts->devices.front().index] {
+    return worker::MakeCudaBackend("", kernel_set, index);
+  };
+}
+
+TEST_CASE("device: answers in the exact order are the CPU's, bit for bit") {
+  const BackendMaker exact = Device("cuda-exact");
+  for (const char* model : {"llama3_gqa", "llama_small", "mistral", "qwen2", "qwen3"}) {
+    AnswersAreTheCpus(exact, model, {1, 1});
+    AnswersAreTheCpus(exact, model, {2, 2});
+    AnswersAreTheCpus(exact, model, {4, 1});
+  }
+}
+
+TEST_CASE("device: answers in bf16 have the same bits at every degree, chunk and batch") {
+  const BackendMaker wide = Device("cuda");
+  for (const char* model : {"llama3_gqa", "llama_small", "mistral", "qwen2", "qwen3"}) {
+    AnswersStandAlone(wide, model, {{2, 1}, {4, 1}, {1, 2}, {2, 2}});
+  }
+}
+
+TEST_CASE("device: greedy answers in f32 are the reference implementation's") {
+  const BackendMaker wide = Device("cuda");
+  for (const char* model : {"llama3_gqa", "llama_small", "mistral", "qwen2", "qwen3"}) {
+    AnswersAreGolden(wide, model);
+  }
+}
+
+}  // namespace
+}  // namespace tessera::tests
