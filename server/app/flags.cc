@@ -1,12 +1,16 @@
 #include "server/app/flags.h"
 
+#include <cmath>
+#include <map>
 #include <sstream>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "proto/rpc/version.h"
@@ -32,7 +36,9 @@ constexpr int kSpeculativeTokens = 4;
 struct RawFlags {
   double step_timeout = 5;
   double drain_timeout = 30;
+  double priority_aging = 10;
   bool no_prefix_cache = false;
+  std::vector<std::string> tenant_weights;
 };
 
 void AddModelFlags(CLI::App& app, ServerOptions& options) {
@@ -146,6 +152,21 @@ void AddLimitFlags(CLI::App& app, ServerOptions& options, RawFlags& raw) {
                  "Requests that wait for their first step; more are refused")
       ->check(CLI::Range(1, 1 << 20))
       ->group(name);
+  app.add_option("--max-queue-tokens", options.engine.max_queue_tokens,
+                 "Tokens of prompts that wait for their first step; more are refused")
+      ->check(CLI::Range(1, 1 << 30))
+      ->group(name);
+  app.add_option("--tenant-weights", raw.tenant_weights,
+                 "NAME=WEIGHT,...: shares of the tokens computed; 1 for those not named")
+      ->delimiter(',')
+      ->group(name);
+  app.add_option("--priority-aging", raw.priority_aging,
+                 "Seconds of waiting that count as one level of priority")
+      ->check(CLI::Range(0.1, 86400.0))
+      ->group(name);
+  app.add_flag("--isolate-tenants", options.engine.isolate_tenants,
+               "Share no cached prefixes between tenants: none can time what another has sent")
+      ->group(name);
   app.add_option("--max-logprobs", options.group.max_logprobs,
                  "The most logprobs per token that a request may ask for")
       ->group(name);
@@ -242,6 +263,22 @@ std::string ResolveSpeculation(ServerOptions& options) {
   return "";
 }
 
+// NAME=WEIGHT each. Returns what is wrong, or nothing.
+std::string ParseWeights(const std::vector<std::string>& texts,
+                         std::map<std::string, double>& weights) {
+  for (const std::string& text : texts) {
+    const size_t equals = text.rfind('=');
+    double weight = 0;
+    if (equals == std::string::npos || !absl::SimpleAtod(text.substr(equals + 1), &weight) ||
+        !(weight > 0) || !std::isfinite(weight)) {
+      return absl::StrCat("--tenant-weights: '", text,
+                          "' is not NAME=WEIGHT with a weight above 0, like batch=0.5");
+    }
+    weights[text.substr(0, equals)] = weight;
+  }
+  return "";
+}
+
 FlagsExit Usage(const std::string& problem) {
   return {kExitUsage, absl::StrCat("tessera-server: ", problem,
                                    "\nRun tessera-server --help for the flags.\n")};
@@ -274,7 +311,9 @@ std::variant<ServerOptions, FlagsExit> ParseFlags(int argc, const char* const* a
   options.group.step_timeout = absl::Seconds(raw.step_timeout);
   options.drain_timeout = absl::Seconds(raw.drain_timeout);
   options.engine.prefix_cache = !raw.no_prefix_cache;
-  std::string problem = CheckTogether(options);
+  options.engine.priority_aging = absl::Seconds(raw.priority_aging);
+  std::string problem = ParseWeights(raw.tenant_weights, options.engine.tenant_weights);
+  if (problem.empty()) problem = CheckTogether(options);
   if (problem.empty()) problem = ResolveSpeculation(options);
   if (!problem.empty()) return Usage(problem);
   return options;

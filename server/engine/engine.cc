@@ -63,24 +63,40 @@ absl::StatusOr<uint64_t> Engine::Submit(Request request, std::shared_ptr<Respons
   } else if (keys_.count(request.id) > 0) {
     return absl::AlreadyExistsError(absl::StrCat(
         "request_id '", request.id, "' is in use by a request that has not ended; choose another"));
-  } else if (num_queued_ + num_on_the_way_ >= options_.max_queue) {
-    status = absl::ResourceExhaustedError(
-        absl::StrCat("the queue is full: ", options_.max_queue,
-                     " requests (--max-queue) wait for their first step; try again later"));
+  } else {
+    status = CheckQueue(request.prompt.size() + request.continue_from.size());
   }
   if (!status.ok()) {
-    rpc::SetRetryDelay(status, options_.retry_delay);
+    // A full queue has room again when some of it has left.
+    const absl::Duration delay =
+        absl::IsResourceExhausted(status) ? queue_wait_ / 4 : absl::ZeroDuration();
+    rpc::SetRetryDelay(status, std::clamp(delay, options_.retry_delay, kLongestWait));
     return status;
   }
   uint64_t key = next_key_++;
   keys_[request.id] = key;
   request.arrival = absl::Now();
-  ++num_on_the_way_;
+  ++on_the_way_.requests;
+  on_the_way_.tokens += request.prompt.size() + request.continue_from.size();
   PostLocked(
       [key, request = std::move(request), stream = std::move(stream)](EngineCore& core) mutable {
         core.Submit(key, std::move(request), std::move(stream));
       });
   return key;
+}
+
+absl::Status Engine::CheckQueue(size_t tokens) const {
+  if (queue_.requests + on_the_way_.requests >= options_.max_queue) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("the queue is full: ", options_.max_queue,
+                     " requests (--max-queue) wait for their first step; try again later"));
+  }
+  const size_t queued = queue_.tokens + on_the_way_.tokens;
+  // One that is longer than the whole queue may still come when it is empty.
+  if (queued == 0 || queued + tokens <= options_.max_queue_tokens) return absl::OkStatus();
+  return absl::ResourceExhaustedError(absl::StrCat(
+      "the queue is full: prompts of ", queued, " tokens wait for their first step, ", tokens,
+      " more would exceed ", options_.max_queue_tokens, " (--max-queue-tokens); try again later"));
 }
 
 void Engine::Cancel(uint64_t key) {
@@ -184,13 +200,16 @@ void Engine::PostLocked(Message message) {
 
 std::deque<Engine::Message> Engine::Receive(absl::Time deadline, bool& stop) {
   MutexLock lock(mutex_);
-  num_queued_ = core_.num_queued();
+  queue_ = core_.queue();
+  queue_wait_ = core_.queue_wait();
   while (inbox_.empty() && !stop_ && absl::Now() < deadline) {
     inbox_changed_.WaitUntil(mutex_, ToSteady(deadline));
   }
   stop = stop_;
   // What was on the way is counted by the core once these have run.
-  num_queued_ += std::exchange(num_on_the_way_, 0);
+  const QueueLoad on_the_way = std::exchange(on_the_way_, {});
+  queue_.requests += on_the_way.requests;
+  queue_.tokens += on_the_way.tokens;
   return std::exchange(inbox_, {});
 }
 

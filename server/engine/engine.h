@@ -93,8 +93,12 @@ class Engine : public ExecutorEvents {
   CondVar inbox_changed_;
   CondVar live_changed_;
   std::deque<Message> inbox_ ABSL_GUARDED_BY(mutex_);
-  size_t num_queued_ ABSL_GUARDED_BY(mutex_) = 0;  // as the core says, and those on the way to it
-  size_t num_on_the_way_ ABSL_GUARDED_BY(mutex_) = 0;
+  // OK, or why the queue takes no more.
+  absl::Status CheckQueue(size_t tokens) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  QueueLoad queue_ ABSL_GUARDED_BY(mutex_);  // as the core says, and those on the way to it
+  QueueLoad on_the_way_ ABSL_GUARDED_BY(mutex_);
+  absl::Duration queue_wait_ ABSL_GUARDED_BY(mutex_) = absl::ZeroDuration();
   std::map<std::string, uint64_t> keys_ ABSL_GUARDED_BY(mutex_);  // of the living, by request id
   uint64_t next_key_ ABSL_GUARDED_BY(mutex_) = 1;
   EngineCondition condition_ ABSL_GUARDED_BY(mutex_);

@@ -43,10 +43,16 @@ void EngineCore::Submit(uint64_t key, Request request, std::shared_ptr<ResponseS
   live.arrival = request.arrival;
   live.deadline = request.deadline;
   SetWake(key, live);
+  live.queue = {request.tenant, request.priority};
+  live.queued_tokens = request.prompt.size() + request.continue_from.size();
   live.request = std::move(request);
-  ++num_queued_;
+  const absl::Status in_time = CheckWait(live);
+  ++queue_.requests;
+  queue_.tokens += live.queued_tokens;
+  queued_tokens_[live.queue] += live.queued_tokens;
   ++environment_.counters->requests_total;
   if (failed_) return End(key, *failed_);
+  if (!in_time.ok()) return End(key, in_time);
   if (ready()) Admit(key, live);
 }
 
@@ -110,10 +116,13 @@ SequenceInfo EngineCore::InfoOf(const Live& live, const SequenceGroup::Member& m
   SequenceInfo info;
   info.log = &member.log();
   info.max_length = live.group->max_length();
+  info.tenant = live.group->request().tenant;
+  info.priority = live.group->request().priority;
   info.arrival = live.arrival;
   // Of what is found in the cache there are no logits.
   info.reads_cache = !live.group->request().prompt_logprobs || live.accepted;
   info.cache_scope = absl::StrCat(facts_.numerics_id, "/", facts_.weights_version);
+  if (options_.isolate_tenants) absl::StrAppend(&info.cache_scope, "/", info.tenant);
   info.one_at_a_time = live.group->is_beams();
   // Every beam is looked at between its tokens.
   info.max_ids = live.group->is_beams() ? 1 : 1 + facts_.num_speculative_tokens;
@@ -160,16 +169,16 @@ void EngineCore::OnReady(uint64_t epoch, const GroupFacts& facts, absl::Time now
   }
   epoch_ = epoch;
   facts_ = facts;
-  scheduler_ = std::make_unique<Scheduler>(
-      SchedulerOptions{.max_num_batched_tokens = facts.max_num_batched_tokens,
-                       .max_num_seqs = facts.max_num_seqs,
-                       .block_size = facts.block_size,
-                       .num_blocks = facts.num_kv_blocks,
-                       // One more than the stages work on, so that the first never waits for us.
-                       .max_in_flight = facts.stages + 1,
-                       .stages = facts.stages,
-                       .prefix_cache = options_.prefix_cache,
-                       .queue = {}});
+  scheduler_ = std::make_unique<Scheduler>(SchedulerOptions{
+      .max_num_batched_tokens = facts.max_num_batched_tokens,
+      .max_num_seqs = facts.max_num_seqs,
+      .block_size = facts.block_size,
+      .num_blocks = facts.num_kv_blocks,
+      // One more than the stages work on, so that the first never waits for us.
+      .max_in_flight = facts.stages + 1,
+      .stages = facts.stages,
+      .prefix_cache = options_.prefix_cache,
+      .queue = {.aging = options_.priority_aging, .weights = options_.tenant_weights}});
   for (uint64_t key : Keys()) Admit(key, *live_.at(key));
 }
 
@@ -185,6 +194,7 @@ void EngineCore::OnLost(uint64_t epoch, const absl::Status& why, absl::Time now)
     }
   }
   earlier_preemptions_ += scheduler_->num_preemptions();
+  queue_rate_.Interrupt();
   // OnReady gives every log to a new one.
   scheduler_.reset();
   places_.clear();
@@ -360,7 +370,27 @@ std::vector<uint64_t> EngineCore::Keys() const {
 void EngineCore::LeaveQueue(Live& live) {
   if (!live.queued) return;
   live.queued = false;
-  --num_queued_;
+  --queue_.requests;
+  queue_.tokens -= live.queued_tokens;
+  auto tokens = queued_tokens_.find(live.queue);
+  tokens->second -= live.queued_tokens;
+  if (tokens->second == 0) queued_tokens_.erase(tokens);
+}
+
+absl::Status EngineCore::CheckWait(const Live& live) const {
+  if (live.deadline == absl::InfiniteFuture()) return absl::OkStatus();
+  // These come before it whatever the shares and priorities of others are.
+  uint64_t before = 0;
+  for (auto tokens = queued_tokens_.lower_bound(live.queue);
+       tokens != queued_tokens_.end() && tokens->first.first == live.queue.first; ++tokens) {
+    before += tokens->second;
+  }
+  const absl::Duration wait = queue_rate_.Wait(before);
+  if (live.arrival + wait <= live.deadline) return absl::OkStatus();
+  return absl::DeadlineExceededError(
+      absl::StrCat("the request cannot start before its deadline: ", before,
+                   " tokens of prompts wait before it, which will take about ",
+                   absl::FormatDuration(absl::Ceil(wait, absl::Seconds(1)))));
 }
 
 void EngineCore::SetWake(uint64_t key, Live& live) {
@@ -404,7 +434,10 @@ bool EngineCore::NextStep() {
   for (SequenceStart& start : step->starts) {
     const auto [key, member] = places_.at(start.sequence);
     Live& live = *live_.at(key);
-    LeaveQueue(live);
+    if (live.queued) {
+      LeaveQueue(live);
+      queue_rate_.Left(live.queued_tokens, queue_.tokens, now_);
+    }
     member->admission = start.admission;
     // Of what one of its sequences has computed another finds nothing new.
     if (!live.cached_tokens) {

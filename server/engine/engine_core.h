@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -15,6 +16,7 @@
 #include "absl/time/time.h"
 #include "server/engine/engine_options.h"
 #include "server/engine/loss_log.h"
+#include "server/engine/queue_rate.h"
 #include "server/engine/request.h"
 #include "server/engine/response_stream.h"
 #include "server/engine/sequence_group.h"
@@ -25,6 +27,11 @@
 #include "server/text/tokenizer.h"
 
 namespace tessera::server {
+
+struct QueueLoad {
+  size_t requests = 0;
+  size_t tokens = 0;  // of their prompts, and of what they continue
+};
 
 // Owns the scheduler, the KV bookkeeping and the logs; server/engine/README.md is the contract.
 // Owned by one thread; Time is passed in. Borrows what its constructor is given.
@@ -62,7 +69,9 @@ class EngineCore {
   absl::Time NextDeadline() const;
 
   // Requests that have not been in a step yet.
-  size_t num_queued() const { return num_queued_; }
+  const QueueLoad& queue() const { return queue_; }
+  // How long those that are queued now will need to leave; zero while that is not known.
+  absl::Duration queue_wait() const { return queue_rate_.Wait(queue_.tokens); }
   size_t num_live() const { return live_.size(); }
 
  private:
@@ -73,6 +82,8 @@ class EngineCore {
     absl::Time arrival;
     absl::Time deadline;
     bool queued = true;
+    std::pair<std::string, int32_t> queue;  // tenant and priority
+    uint64_t queued_tokens = 0;
     bool accepted = false;  // AcceptedEvent sent
     std::optional<absl::Time> paused_since;
     absl::Time wake = absl::InfiniteFuture();  // as deadlines_ has it
@@ -114,6 +125,8 @@ class EngineCore {
   // Tells the scheduler who may run: nobody whose reader is slow, or who is held back.
   void UpdatePaused();
   void RecordLoss(uint64_t epoch, const absl::Status& why, absl::Time now);
+  // DEADLINE_EXCEEDED where a request that comes now would only wait until its deadline.
+  absl::Status CheckWait(const Live& live) const;
   void LeaveQueue(Live& live);
   void PublishFigures();
 
@@ -123,7 +136,9 @@ class EngineCore {
   std::set<std::pair<absl::Time, uint64_t>> deadlines_;  // of those that have one
   absl::flat_hash_map<uint64_t, SequencePlace> places_;  // by sequence
   uint64_t next_sequence_ = 1;
-  size_t num_queued_ = 0;
+  QueueLoad queue_;
+  std::map<std::pair<std::string, int32_t>, uint64_t> queued_tokens_;  // by tenant and priority
+  QueueRate queue_rate_;
   absl::Time now_;
   uint64_t epoch_ = 0;
   GroupFacts facts_;

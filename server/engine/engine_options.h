@@ -3,6 +3,8 @@
 #define TESSERA_SERVER_ENGINE_ENGINE_OPTIONS_H_
 
 #include <cstddef>
+#include <map>
+#include <string>
 
 #include "absl/time/time.h"
 
@@ -11,8 +13,13 @@ namespace tessera::server {
 struct EngineOptions {
   // Prompts that begin like an earlier one find its keys and values computed.
   bool prefix_cache = true;
-  // Requests that wait for their first step; more are refused.
+  bool isolate_tenants = false;  // nobody finds what another tenant has computed
+  // Requests that wait for their first step, and the tokens of their prompts; more are refused.
   size_t max_queue = 1024;
+  size_t max_queue_tokens = 1 << 22;
+  // Shares of the tokens computed; 1 where none is given.
+  std::map<std::string, double> tenant_weights;
+  absl::Duration priority_aging = absl::Seconds(10);  // waiting that counts as one level
   // Of an answer that its reader has not taken; then its sequence is paused.
   size_t max_buffered_bytes = 256 * 1024;
   // How long a sequence stays paused before it is cancelled.

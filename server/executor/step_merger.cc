@@ -23,7 +23,6 @@ absl::StatusOr<std::optional<StepResult>> StepMerger::Add(int rank,
   uint64_t index = answered_[rank]++ - merged_;
   if (index == pending_.size()) {
     pending_.push_back({.step = answer.step(), .ids_hash = answer.ids_hash(), .first_rank = rank});
-    pending_.back().result.step = answer.step();
   }
   Pending& pending = pending_[index];
   if (answer.step() != pending.step) {
@@ -43,12 +42,13 @@ absl::StatusOr<std::optional<StepResult>> StepMerger::Add(int rank,
                       answer.step());
     }
   }
-  if (answer.results_size() > 0) pending.result = FromProto(answer);
-  if (++pending.answers < static_cast<int>(answered_.size())) return std::nullopt;
-  StepResult result = std::move(pending.result);
-  pending_.pop_front();
-  ++merged_;
-  return result;
+  ++pending.answers;
+  while (!pending_.empty() && pending_.front().answers == static_cast<int>(answered_.size())) {
+    pending_.pop_front();
+    ++merged_;
+  }
+  if (rank != drawing_rank_) return std::nullopt;
+  return FromProto(answer);
 }
 
 }  // namespace tessera::server

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <limits>
 #include <string>
 #include <utility>
@@ -18,19 +19,13 @@ namespace {
 
 // Bounds against requests that only cost: no real one comes near.
 constexpr size_t kMaxRequestIdBytes = 256;
+constexpr size_t kMaxTenantBytes = 256;
+constexpr int64_t kMaxPriority = 100;
 constexpr int kMaxStopStrings = 64;
 constexpr size_t kMaxStopStringBytes = 1024;
 constexpr int kMaxStopTokenIds = 1024;
 constexpr uint32_t kMaxSequences = 128;
 constexpr uint32_t kMaxBeamWidth = 64;
-
-absl::Status Unimplemented(std::string_view field, std::string_view what) {
-  absl::Status status =
-      absl::UnimplementedError(absl::StrCat(std::string(field), ": ", std::string(what),
-                                            " is not supported by this server; leave it out"));
-  rpc::SetFieldViolation(status, field);
-  return status;
-}
 
 // A range of a float parameter, as vLLM writes it in its messages.
 struct Range {
@@ -241,10 +236,18 @@ absl::StatusOr<Request> CheckCommon(const Proto& proto, const ServedModel& model
     return FieldError("request_id", absl::StrCat("request_id has at most ", kMaxRequestIdBytes,
                                                  " bytes, got ", proto.request_id().size()));
   }
-  if (!proto.tenant().empty()) return Unimplemented("tenant", "tenant");
-  if (proto.priority() != 0) return Unimplemented("priority", "priority");
+  if (proto.tenant().size() > kMaxTenantBytes) {
+    return FieldError("tenant", absl::StrCat("tenant has at most ", kMaxTenantBytes, " bytes, got ",
+                                             proto.tenant().size()));
+  }
+  if (std::abs(int64_t{proto.priority()}) > kMaxPriority) {
+    return FieldError("priority", absl::StrCat("priority must be in [-", kMaxPriority, ", ",
+                                               kMaxPriority, "], got ", proto.priority()));
+  }
   Request request;
   request.id = proto.request_id();
+  request.tenant = proto.tenant();
+  request.priority = proto.priority();
   request.sampling = Resolve(proto.sampling(), model.defaults);
   RETURN_IF_ERROR(CheckSampling(request.sampling));
   RETURN_IF_ERROR(ResolveRestrictions(proto.sampling(), model, request.sampling));

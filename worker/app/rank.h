@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -25,7 +26,13 @@ class Rank {
                                                     const LoadProgressFunction& progress) = 0;
   // Joins the group. `store` is used only within the call.
   virtual absl::Status Connect(const internal::v1::Connect& connect, KeyValueStore* store) = 0;
-  virtual absl::StatusOr<internal::v1::StepResult> Run(const internal::v1::Step& step) = 0;
+  // The answers that are complete then, in the order of the steps; this one's may come later.
+  virtual absl::StatusOr<std::vector<internal::v1::StepResult>> Run(
+      const internal::v1::Step& step) = 0;
+  // Whether a step that was run is not answered yet.
+  virtual bool Open() const = 0;
+  // Waits for everything that open steps need, and answers them.
+  virtual absl::StatusOr<std::vector<internal::v1::StepResult>> Settle() = 0;
   // Grows with every layer done.
   virtual uint64_t Progress() const = 0;
   // Ends what is under way, soon, with `why`; what follows fails.

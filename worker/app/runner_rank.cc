@@ -55,15 +55,17 @@ absl::StatusOr<DType> ParseDType(const std::string& name) {
   return absl::UnimplementedError(absl::StrCat("dtype ", name, " is not known to this worker"));
 }
 
-bool Holds(const v1::Step& step, const v1::StepResult& result, uint32_t token) {
+bool Holds(const v1::Step& step, const std::vector<v1::StepResult>& results, uint32_t token) {
   for (const v1::SequenceStart& start : step.starts()) {
     for (uint32_t id : start.token_ids()) {
       if (id == token) return true;
     }
   }
-  for (const v1::SequenceResult& each : result.results()) {
-    for (const v1::Token& drawn : each.tokens()) {
-      if (drawn.id() == token) return true;
+  for (const v1::StepResult& result : results) {
+    for (const v1::SequenceResult& each : result.results()) {
+      for (const v1::Token& drawn : each.tokens()) {
+        if (drawn.id() == token) return true;
+      }
     }
   }
   return false;
@@ -88,7 +90,9 @@ class RunnerRank final : public Rank {
   absl::StatusOr<v1::Loaded> Load(const v1::Load& load,
                                   const LoadProgressFunction& progress) override;
   absl::Status Connect(const v1::Connect& connect, KeyValueStore* store) override;
-  absl::StatusOr<v1::StepResult> Run(const v1::Step& step) override;
+  absl::StatusOr<std::vector<v1::StepResult>> Run(const v1::Step& step) override;
+  bool Open() const override;
+  absl::StatusOr<std::vector<v1::StepResult>> Settle() override;
   uint64_t Progress() const override;
   void Abort(absl::Status why) override;
 
@@ -235,15 +239,32 @@ absl::Status RunnerRank::Connect(const v1::Connect& connect, KeyValueStore* stor
   return runner->Connect(std::move(comms), std::move(device));
 }
 
-absl::StatusOr<v1::StepResult> RunnerRank::Run(const v1::Step& step) {
+std::vector<v1::StepResult> ToProto(const std::vector<StepOutput>& outputs) {
+  std::vector<v1::StepResult> results;
+  for (const StepOutput& output : outputs) results.push_back(ToProto(output));
+  return results;
+}
+
+absl::StatusOr<std::vector<v1::StepResult>> RunnerRank::Run(const v1::Step& step) {
   ASSIGN_OR_RETURN(Runner * runner, Ready());
-  ASSIGN_OR_RETURN(StepOutput output, runner->Run(FromProto(step)));
-  v1::StepResult result = ToProto(output);
-  if (options_.test_exit_on_token && Holds(step, result, *options_.test_exit_on_token)) {
+  ASSIGN_OR_RETURN(std::vector<StepOutput> outputs, runner->RunAhead(FromProto(step)));
+  std::vector<v1::StepResult> results = ToProto(outputs);
+  if (options_.test_exit_on_token && Holds(step, results, *options_.test_exit_on_token)) {
     spdlog::error("test: a step holds token {}", *options_.test_exit_on_token);
     _exit(86);
   }
-  return result;
+  return results;
+}
+
+bool RunnerRank::Open() const {
+  absl::StatusOr<Runner*> runner = Ready();
+  return runner.ok() && (*runner)->num_open() > 0;
+}
+
+absl::StatusOr<std::vector<v1::StepResult>> RunnerRank::Settle() {
+  ASSIGN_OR_RETURN(Runner * runner, Ready());
+  ASSIGN_OR_RETURN(std::vector<StepOutput> outputs, runner->Settle());
+  return ToProto(outputs);
 }
 
 uint64_t RunnerRank::Progress() const {

@@ -1,5 +1,6 @@
 #include "worker/app/session.h"
 
+#include <chrono>
 #include <exception>
 #include <thread>
 #include <utility>
@@ -16,6 +17,10 @@ namespace tessera::worker {
 namespace {
 
 namespace v1 = internal::v1;
+
+// A rank without a new step waits so long for one before it waits for the ids of those it has run:
+// while it does that it takes no step.
+constexpr absl::Duration kSettleAfter = absl::Milliseconds(1);
 
 absl::Status PeerGone() {
   return absl::UnavailableError("session: the server went away during the handshake");
@@ -108,8 +113,11 @@ void WorkerSession::Read() {
 
 void WorkerSession::Work() {
   bool failed = false;
-  while (std::optional<Command> command = Pop()) {
-    if (command->has_leave()) {
+  while (true) {
+    const bool open = !failed && rank_->Open();
+    std::optional<Command> command = Pop(open ? kSettleAfter : absl::InfiniteDuration());
+    if (!command && (!open || closed())) return;
+    if (command && command->has_leave()) {
       Reply left;
       left.mutable_left();
       Write(left);
@@ -117,7 +125,7 @@ void WorkerSession::Work() {
     }
     if (failed) continue;
     busy_ = true;
-    absl::Status status = Execute(*command);
+    absl::Status status = command ? Execute(*command) : Answer(rank_->Settle());
     busy_ = false;
     if (status.ok()) continue;
     failed = true;
@@ -144,16 +152,24 @@ absl::Status WorkerSession::Execute(const Command& command) {
       RETURN_IF_ERROR(rank_->Connect(command.connect(), store_.get()));
       reply.mutable_connected();
       break;
-    case Command::kStep: {
-      ASSIGN_OR_RETURN(*reply.mutable_step_result(), rank_->Run(command.step()));
-      break;
-    }
+    case Command::kStep:
+      return Answer(rank_->Run(command.step()));
     default:
       return absl::InvalidArgumentError(
           absl::StrCat("session: command ", static_cast<int>(command.command_case()),
                        " is not known here; is the server of another version?"));
   }
   if (!Write(reply)) return absl::CancelledError("session: the server is gone");
+  return absl::OkStatus();
+}
+
+absl::Status WorkerSession::Answer(const absl::StatusOr<std::vector<v1::StepResult>>& results) {
+  RETURN_IF_ERROR(results.status());
+  for (const v1::StepResult& result : *results) {
+    Reply reply;
+    *reply.mutable_step_result() = result;
+    if (!Write(reply)) return absl::CancelledError("session: the server is gone");
+  }
   return absl::OkStatus();
 }
 
@@ -181,13 +197,25 @@ void WorkerSession::Push(Command command) {
   changed_.NotifyOne();
 }
 
-std::optional<WorkerSession::Command> WorkerSession::Pop() {
+std::optional<WorkerSession::Command> WorkerSession::Pop(absl::Duration limit) {
   MutexLock lock(mutex_);
-  while (commands_.empty() && !closed_) changed_.Wait(mutex_);
+  if (limit == absl::InfiniteDuration()) {
+    while (commands_.empty() && !closed_) changed_.Wait(mutex_);
+  } else {
+    const auto deadline = std::chrono::steady_clock::now() + absl::ToChronoNanoseconds(limit);
+    while (commands_.empty() && !closed_ && std::chrono::steady_clock::now() < deadline) {
+      changed_.WaitUntil(mutex_, deadline);
+    }
+  }
   if (commands_.empty()) return std::nullopt;
   Command command = std::move(commands_.front());
   commands_.pop_front();
   return command;
+}
+
+bool WorkerSession::closed() {
+  MutexLock lock(mutex_);
+  return closed_;
 }
 
 void WorkerSession::CloseQueue() {

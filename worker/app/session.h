@@ -66,7 +66,10 @@ class WorkerSession {
   absl::Status Execute(const Command& command);
   absl::Status Load(const internal::v1::Load& load);
   void Push(Command command);
-  std::optional<Command> Pop();
+  // The next command; none where the queue is closed, or nothing has come within `limit`.
+  std::optional<Command> Pop(absl::Duration limit);
+  bool closed();
+  absl::Status Answer(const absl::StatusOr<std::vector<internal::v1::StepResult>>& results);
   void CloseQueue();
   void Heartbeat();
   // False where the stream is broken.

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <deque>
 #include <optional>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -163,7 +165,10 @@ class Runner::Impl {
   // On the rank that draws.
   absl::Status MakeSampler();
   absl::Status Connect(GroupComms comms, DeviceComms device);
-  absl::StatusOr<StepOutput> Run(const StepInput& step);
+  // Append to `done` what is complete.
+  absl::Status RunAhead(const StepInput& step, std::vector<StepOutput>* done);
+  absl::Status Settle(size_t count, std::vector<StepOutput>* done);
+  size_t num_open() const { return open_.size(); }
   void Abort(const absl::Status& why);
   Memory& backend_memory() { return backend_->memory(); }
 
@@ -177,9 +182,24 @@ class Runner::Impl {
  private:
   // Null where nothing is guessed.
   absl::StatusOr<std::unique_ptr<Drafter>> MakeDrafter();
-  absl::StatusOr<StepOutput> RunStep(const StepInput& step);
   // Of the step's own rows, without padding.
-  absl::Status HashResidual(int64_t num_rows, StepOutput* output);
+  absl::Status HashResidual(int64_t num_rows, uint64_t* hash);
+  // A step that has been computed, on a rank that does not draw.
+  struct OpenStep {
+    uint64_t step = 0;
+    std::vector<SequenceWork> work;  // that needed logits: what was drawn is not known
+    size_t bytes = 0;                // that the drawing rank sends of it
+    uint64_t residual_hash = 0;
+  };
+
+  absl::Status CheckReady();
+  absl::Status RunStep(const StepInput& step, std::vector<StepOutput>* done);
+  // Settles what has to be known before `step`.
+  absl::Status SettleFor(const StepInput& step, std::vector<StepOutput>* done);
+  StepOutput Conclude(uint64_t step, const std::vector<SequenceWork>& work,
+                      const std::vector<DrawRecord>& records, std::vector<SequenceResult> results);
+  // Of a message with the records of so many pieces of work, at most, as kEagerBytes counts it.
+  size_t RecordBytes(size_t work) const;
   // Draws and reports for all rows that need logits; `records` is by work.
   absl::Status Sample(const std::vector<SequenceWork>& work, const StepRows& rows,
                       const ForwardState& state, std::vector<SequenceResult>* results,
@@ -200,6 +220,8 @@ class Runner::Impl {
   std::optional<StepSampler> sampler_;  // of the rank that draws
   std::unique_ptr<Decoder> decoder_;
   absl::Status broken_;
+  std::deque<OpenStep> open_;
+  size_t open_bytes_ = 0;
 
   Mutex mutex_;  // orders Abort and Connect; the communicators' own Abort is thread-safe
   GroupComms comms_;
@@ -287,27 +309,74 @@ void Runner::Impl::Abort(const absl::Status& why) {
   if (comms_.tensor != nullptr) comms_.tensor->Abort(why);
 }
 
-absl::StatusOr<StepOutput> Runner::Impl::Run(const StepInput& step) {
-  {
-    MutexLock lock(mutex_);
-    RETURN_IF_ERROR(aborted_);
-    if (comms_.group == nullptr) {
-      return absl::InternalError("worker: a step came before the ranks were connected");
-    }
+absl::Status Runner::Impl::CheckReady() {
+  MutexLock lock(mutex_);
+  RETURN_IF_ERROR(aborted_);
+  if (comms_.group == nullptr) {
+    return absl::InternalError("worker: a step came before the ranks were connected");
   }
-  RETURN_IF_ERROR(broken_);
-  return RunStep(step);
+  return broken_;
 }
 
-absl::StatusOr<StepOutput> Runner::Impl::RunStep(const StepInput& step) {
+absl::Status Runner::Impl::RunAhead(const StepInput& step, std::vector<StepOutput>* done) {
+  RETURN_IF_ERROR(CheckReady());
+  RETURN_IF_ERROR(SettleFor(step, done));
+  RETURN_IF_ERROR(RunStep(step, done));
+  // More than may be on its way without holding up the sender, who others may be waiting for.
+  if (open_bytes_ > kEagerBytes) return Settle(open_.size(), done);
+  size_t complete = 0;
+  while (complete < open_.size() && open_[complete].work.empty()) ++complete;
+  return Settle(complete, done);
+}
+
+size_t Runner::Impl::RecordBytes(size_t work) const {
+  // A header of three words, and room for a token, the drafts taken and the drafts to come.
+  return 16 + work * sizeof(uint32_t) * (4 + 2 * size_t{options_.speculation.num_tokens});
+}
+
+absl::Status Runner::Impl::SettleFor(const StepInput& step, std::vector<StepOutput>* done) {
+  if (open_.empty()) return absl::OkStatus();
+  std::unordered_set<uint64_t> touched(step.ends.begin(), step.ends.end());
+  for (const SequenceStep& entry : step.entries) touched.insert(entry.sequence);
+  size_t needed = open_.size();
+  auto touches = [&touched](const SequenceWork& work) {
+    return touched.count(work.sequence->start.sequence) > 0;
+  };
+  while (needed > 0 &&
+         std::none_of(open_[needed - 1].work.begin(), open_[needed - 1].work.end(), touches)) {
+    --needed;
+  }
+  const size_t own = RecordBytes(step.entries.size());
+  size_t bytes = open_bytes_;
+  for (size_t i = 0; i < open_.size() && (i < needed || bytes + own > kEagerBytes); ++i) {
+    bytes -= open_[i].bytes;
+    needed = std::max(needed, i + 1);
+  }
+  return Settle(needed, done);
+}
+
+absl::Status Runner::Impl::Settle(size_t count, std::vector<StepOutput>* done) {
+  RETURN_IF_ERROR(CheckReady());
+  for (; count > 0; --count) {
+    const OpenStep open = std::move(open_.front());
+    open_.pop_front();
+    open_bytes_ -= open.bytes;
+    std::vector<DrawRecord> records(open.work.size());
+    broken_ = At(ShareRecords(open.step, open.work, &records));
+    RETURN_IF_ERROR(broken_);
+    done->push_back(Conclude(open.step, open.work, records, {}));
+    done->back().residual_hash = open.residual_hash;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Runner::Impl::RunStep(const StepInput& step, std::vector<StepOutput>* done) {
   absl::StatusOr<std::vector<SequenceWork>> begun = sequences_.Begin(step);
   if (!begun.ok()) return At(begun.status());
   std::vector<SequenceWork> work = *std::move(begun);
+  uint64_t residual_hash = 0;
   for (const BlockCopy& copy : step.copies) cache_.CopyBlock(copy.from, copy.to);
   if (sampler_.has_value()) sampler_->Follow(step);
-  StepOutput output;
-  output.step = step.step;
-  IdsHash hash;
   std::vector<SequenceResult> results(work.size());
   std::vector<DrawRecord> records(work.size());
   if (!work.empty()) {
@@ -327,31 +396,61 @@ absl::StatusOr<StepOutput> Runner::Impl::RunStep(const StepInput& step) {
     broken_ = At(decoder_->Forward(batch, state));
     if (broken_.ok()) broken_ = At(backend_->memory().Finish());
     if (trace_ != nullptr) trace_->Flush();
-    if (broken_.ok() && step.hash_residual) broken_ = At(HashResidual(num_rows, &output));
+    if (broken_.ok() && step.hash_residual) {
+      broken_ = At(HashResidual(num_rows, &residual_hash));
+    }
     if (broken_.ok()) broken_ = At(Sample(work, rows, state, &results, &records));
-    if (broken_.ok()) broken_ = At(ShareRecords(step.step, work, &records));
+    if (broken_.ok() && draws()) broken_ = At(ShareRecords(step.step, work, &records));
     RETURN_IF_ERROR(broken_);
   }
+  if (draws()) {
+    done->push_back(Conclude(step.step, work, records, std::move(results)));
+    done->back().residual_hash = residual_hash;
+    return absl::OkStatus();
+  }
+  OpenStep open;
+  open.step = step.step;
+  open.residual_hash = residual_hash;
+  for (const SequenceWork& each : work) {
+    if (each.needs_logits()) {
+      open.work.push_back(each);
+    } else {
+      sequences_.Advance(each, DrawRecord());
+    }
+  }
+  open.bytes = open.work.empty() ? 0 : RecordBytes(open.work.size());
+  open_bytes_ += open.bytes;
+  open_.push_back(std::move(open));
+  return absl::OkStatus();
+}
+
+StepOutput Runner::Impl::Conclude(uint64_t step, const std::vector<SequenceWork>& work,
+                                  const std::vector<DrawRecord>& records,
+                                  std::vector<SequenceResult> results) {
+  StepOutput output;
+  output.step = step;
+  IdsHash hash;
   for (size_t w = 0; w < work.size(); ++w) {
     const Sequence& sequence = *work[w].sequence;
     sequences_.Advance(work[w], records[w]);
     for (uint32_t id : records[w].ids) hash.Add(sequence.start.sequence, id);
+    if (results.empty()) continue;
     results[w].sequence = sequence.start.sequence;
     results[w].admission = sequence.start.admission;
     results[w].finish = sequence.finish;
   }
   output.ids_hash = hash.value();
-  if (draws()) output.results = std::move(results);
+  output.results = std::move(results);
   return output;
 }
 
-absl::Status Runner::Impl::HashResidual(int64_t num_rows, StepOutput* output) {
+absl::Status Runner::Impl::HashResidual(int64_t num_rows, uint64_t* hash) {
   const int64_t count = num_rows * options_.spec.hidden_size;
   const float* residual = workspace_.At(workspace_.layout().residual);
   if (host_side_ != nullptr) {
     ASSIGN_OR_RETURN(residual, host_side_->Bring(residual, count));
   }
-  output->residual_hash = HashFloats(residual, static_cast<size_t>(count));
+  *hash = HashFloats(residual, static_cast<size_t>(count));
   return absl::OkStatus();
 }
 
@@ -448,7 +547,23 @@ absl::Status Runner::Connect(GroupComms comms, DeviceComms device) {
   return impl_->Connect(std::move(comms), std::move(device));
 }
 Memory& Runner::backend_memory() { return impl_->backend_memory(); }
-absl::StatusOr<StepOutput> Runner::Run(const StepInput& step) { return impl_->Run(step); }
+absl::StatusOr<std::vector<StepOutput>> Runner::RunAhead(const StepInput& step) {
+  std::vector<StepOutput> done;
+  RETURN_IF_ERROR(impl_->RunAhead(step, &done));
+  return done;
+}
+absl::StatusOr<std::vector<StepOutput>> Runner::Settle() {
+  std::vector<StepOutput> done;
+  RETURN_IF_ERROR(impl_->Settle(impl_->num_open(), &done));
+  return done;
+}
+size_t Runner::num_open() const { return impl_->num_open(); }
+absl::StatusOr<StepOutput> Runner::Run(const StepInput& step) {
+  std::vector<StepOutput> done;
+  RETURN_IF_ERROR(impl_->RunAhead(step, &done));
+  RETURN_IF_ERROR(impl_->Settle(impl_->num_open(), &done));
+  return std::move(done.back());
+}
 uint64_t Runner::progress() const { return impl_->layers_done_.load(std::memory_order_relaxed); }
 void Runner::Abort(const absl::Status& why) { impl_->Abort(why); }
 const RunnerMemory& Runner::memory() const { return impl_->memory_; }

@@ -79,7 +79,7 @@ struct RunnerMemory {
 // Called while the weights are read, from the thread that runs Create.
 using LoadProgress = std::function<void(uint64_t bytes_done, uint64_t bytes_total)>;
 
-// Create, Connect and Run belong to one thread; progress() and Abort() may be called from any.
+// Everything belongs to one thread but for these: progress() and Abort() may be called from any.
 //
 // All ranks of a group run the same steps in the same order. Every rank learns every drawn id, so
 // that all agree on each sequence's tokens and on where it ends: at a stop id (kept, as the last
@@ -103,10 +103,21 @@ class Runner {
   // Of the backend: for device communicators.
   Memory& backend_memory();
 
+  // Runs a step, and returns the outputs that are complete then, in the order of the steps. A rank
+  // that does not draw learns the ids of a step only when a later one needs them, so that a stage
+  // goes on with other sequences while the last one still works: until then the step is open. So
+  // few steps are ever open that what is on its way to this rank holds up nobody.
+  //
   // The results stand in the order of the entries; an entry of a sequence that had ended before has
   // none. INTERNAL for a step that the protocol does not allow (a sequence that is not known, more
   // tokens than blocks were granted for): nothing is changed by it, on any rank. Errors of the
   // communicators are passed on; after them the runner stays broken.
+  absl::StatusOr<std::vector<StepOutput>> RunAhead(const StepInput& step);
+  // Waits for the ids of all open steps, and returns their outputs.
+  absl::StatusOr<std::vector<StepOutput>> Settle();
+  size_t num_open() const;
+  // One step to its end: RunAhead and Settle, for those who run nothing meanwhile. No step may be
+  // open.
   absl::StatusOr<StepOutput> Run(const StepInput& step);
 
   // Layers done since Create; stands still when this rank hangs.

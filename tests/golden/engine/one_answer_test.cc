@@ -4,6 +4,7 @@
 #include <catch2/catch.hpp>
 
 #include "tests/golden/engine/answers.h"
+#include "tests/golden/engine/walk.h"
 
 namespace tessera::tests {
 namespace {
@@ -111,6 +112,8 @@ TEST_CASE("every tensor, pipeline and data parallel degree gives the same answer
     }
   }
 }
+
+TEST_CASE("a short random walk over all axes finds one answer") { Walk(20260301, 8); }
 
 }  // namespace
 }  // namespace tessera::tests

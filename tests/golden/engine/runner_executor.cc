@@ -1,5 +1,6 @@
 #include "tests/golden/engine/runner_executor.h"
 
+#include <iterator>
 #include <stdexcept>
 #include <utility>
 
@@ -42,23 +43,24 @@ void RunnerExecutor::Submit(uint64_t, const server::Step& step) {
 
 void RunnerExecutor::RunRank(int rank) {
   while (true) {
+    worker::Runner& runner = group_.runner(rank);
     std::shared_ptr<const worker::StepInput> step;
     {
       MutexLock lock(mutex_);
-      while (steps_[rank].empty() && !stop_) changed_.Wait(mutex_);
+      while (steps_[rank].empty() && !stop_ && runner.num_open() == 0) changed_.Wait(mutex_);
       if (stop_) return;
-      step = std::move(steps_[rank].front());
-      steps_[rank].pop_front();
+      if (!steps_[rank].empty()) {
+        step = std::move(steps_[rank].front());
+        steps_[rank].pop_front();
+      }
     }
-    auto output = group_.runner(rank).Run(*step);
+    auto outputs = step ? runner.RunAhead(*step) : runner.Settle();
     MutexLock lock(mutex_);
-    if (output.ok()) {
-      outputs_[rank].push_back(*std::move(output));
-    } else {
-      if (failed_.ok()) failed_ = output.status();
-    }
+    if (!outputs.ok() && failed_.ok()) failed_ = outputs.status();
+    if (outputs.ok())
+      std::move(outputs->begin(), outputs->end(), std::back_inserter(outputs_[rank]));
     changed_.NotifyAll();
-    if (!output.ok()) return;
+    if (!outputs.ok()) return;
   }
 }
 

@@ -42,7 +42,12 @@ class FakeRank : public worker::Rank {
     return absl::OkStatus();
   }
 
-  absl::StatusOr<v1::StepResult> Run(const v1::Step& step) override {
+  bool Open() const override { return false; }
+  absl::StatusOr<std::vector<v1::StepResult>> Settle() override {
+    return std::vector<v1::StepResult>();
+  }
+
+  absl::StatusOr<std::vector<v1::StepResult>> Run(const v1::Step& step) override {
     // The group's own first two steps are answered well by every fake.
     bool bad = ++steps_ > 2;
     if (bad && behaviour_ == FakeBehaviour::kHangs) return WaitForAbort();
@@ -55,7 +60,7 @@ class FakeRank : public worker::Rank {
       answer->set_sequence(entry.sequence());
       answer->add_tokens()->set_id(7);
     }
-    return result;
+    return std::vector<v1::StepResult>{result};
   }
 
   uint64_t Progress() const override { return 0; }

@@ -148,10 +148,10 @@ TEST_CASE("requests wait for a group that is not there yet, in their order") {
   uint64_t second = engine.Submit(Ask(1));
   engine.RunAll();
   CHECK_FALSE(engine.Read(first).accepted.has_value());
-  CHECK(engine.core.num_queued() == 2);
+  CHECK(engine.core.queue().requests == 2);
   engine.executor.BecomeReady();
   engine.RunAll();
-  CHECK(engine.core.num_queued() == 0);
+  CHECK(engine.core.queue().requests == 0);
   CHECK(engine.Read(first).text == "a");
   CHECK(engine.Read(second).text == "a");
   CHECK(engine.ended == std::vector<std::string>{"r1", "r2"});
@@ -438,6 +438,63 @@ TEST_CASE("what the workers had drawn behind the end is dropped, and not counted
   CHECK(engine.Read(key).finished->completion_tokens == 3);
   CHECK(engine.executor.steps().size() == 4);  // one more than the answer has
   CHECK(engine.free_blocks() == 64);
+}
+
+TEST_CASE("a request that cannot start before its deadline is dropped when it comes") {
+  Harness engine;
+  GroupFacts facts = FakeExecutor::Facts();
+  facts.max_num_seqs = 1;
+  engine.executor.BecomeReady(facts);
+  Request request = Ask(1);
+  request.prompt.assign(100, 70);
+  for (int i = 0; i < 8; ++i) engine.Submit(request);
+  // One prompt of 100 tokens leaves the queue every second.
+  for (int i = 0; i < 4; ++i) {
+    engine.now += absl::Seconds(1);
+    engine.Step();
+  }
+  const size_t waiting = engine.core.queue().requests;
+  REQUIRE(waiting >= 2);
+  request.arrival = engine.now;
+  request.deadline = engine.now + absl::Seconds(1);
+  uint64_t late = engine.Submit(request);
+  CHECK(absl::IsDeadlineExceeded(*engine.Read(late).status));
+  CHECK_THAT(std::string(engine.Read(late).status->message()),
+             Catch::Contains("cannot start before its deadline"));
+  request.priority = 1;  // nobody of that priority is before it
+  CHECK_FALSE(engine.Read(engine.Submit(request)).status.has_value());
+  request.priority = 0;
+  request.deadline = engine.now + absl::Seconds(60);
+  CHECK_FALSE(engine.Read(engine.Submit(request)).status.has_value());
+}
+
+TEST_CASE("tenants that are isolated do not find each other's prefixes") {
+  for (bool isolate : {false, true}) {
+    Harness engine(EngineOptions{.isolate_tenants = isolate});
+    engine.executor.BecomeReady();
+    Request request = Ask(2);
+    request.prompt.assign(40, 70);
+    request.tenant = "a";
+    engine.Submit(request);
+    engine.RunAll();
+    request.tenant = "b";
+    uint64_t other = engine.Submit(request);
+    engine.RunAll();
+    CHECK((engine.Read(other).finished->cached_tokens == 0) == isolate);
+  }
+}
+
+TEST_CASE("a higher priority comes first") {
+  Harness engine;
+  GroupFacts facts = FakeExecutor::Facts();
+  facts.max_num_seqs = 1;
+  Request request = Ask(1);
+  engine.Submit(request);
+  request.priority = 5;
+  engine.Submit(request);
+  engine.executor.BecomeReady(facts);
+  engine.RunAll();
+  CHECK(engine.ended == std::vector<std::string>{"r2", "r1"});
 }
 
 TEST_CASE("results of a former epoch are dropped") {

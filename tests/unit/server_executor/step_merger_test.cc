@@ -15,26 +15,42 @@ internal::v1::StepResult Answer(uint64_t step, uint64_t hash, bool samples = fal
   return answer;
 }
 
-TEST_CASE("a step is merged when its last rank has answered, with the sampling rank's results") {
-  StepMerger merger(2);
-  auto first = merger.Add(0, Answer(7, 1, /*samples=*/true));
+TEST_CASE("a step's result is the drawing rank's, whatever the others have answered") {
+  StepMerger merger(2, /*tp=*/1);
+  auto first = merger.Add(1, Answer(7, 1, /*samples=*/true));
   REQUIRE(first.ok());
-  CHECK_FALSE(*first);
-  auto second = merger.Add(1, Answer(7, 1));
+  REQUIRE(*first);
+  CHECK((*first)->step == 7);
+  REQUIRE((*first)->results.size() == 1);
+  CHECK((*first)->results[0].sequence == 700);
+  CHECK(merger.merged() == 0);
+  auto second = merger.Add(0, Answer(7, 1));
   REQUIRE(second.ok());
-  REQUIRE(*second);
-  CHECK((*second)->step == 7);
-  REQUIRE((*second)->results.size() == 1);
-  CHECK((*second)->results[0].sequence == 700);
+  CHECK_FALSE(*second);
   CHECK(merger.merged() == 1);
 }
 
 TEST_CASE("a rank may be several steps ahead of another") {
-  StepMerger merger(2);
+  StepMerger merger(2, /*tp=*/2);
   CHECK_FALSE(merger.Add(1, Answer(1, 1))->has_value());
   CHECK_FALSE(merger.Add(1, Answer(2, 2))->has_value());
   CHECK(merger.Add(0, Answer(1, 1))->value().step == 1);
   CHECK(merger.Add(0, Answer(2, 2))->value().step == 2);
+  CHECK(merger.Add(0, Answer(3, 3))->value().step == 3);
+  CHECK(merger.merged() == 2);
+  CHECK_FALSE(merger.Add(1, Answer(3, 3))->has_value());
+  CHECK(merger.merged() == 3);
+}
+
+TEST_CASE("a rank that draws other tokens is named, also when its answer comes late") {
+  StepMerger merger(2, /*tp=*/2);
+  CHECK(merger.Add(0, Answer(1, 10))->has_value());
+  CHECK(merger.Add(0, Answer(2, 20))->has_value());
+  CHECK_FALSE(merger.Add(1, Answer(1, 10))->has_value());
+  absl::Status status = merger.Add(1, Answer(2, 21)).status();
+  CHECK(absl::IsInternal(status));
+  CHECK(std::string(status.message()).find("rank 1 diverges: the tokens of step 2") !=
+        std::string::npos);
 }
 
 TEST_CASE("a step without results is merged too") {
@@ -71,7 +87,7 @@ TEST_CASE(
 }
 
 TEST_CASE("a rank that answers another step is named") {
-  StepMerger merger(2);
+  StepMerger merger(2, /*tp=*/2);
   REQUIRE(merger.Add(0, Answer(1, 10)).ok());
   CHECK(absl::IsInternal(merger.Add(1, Answer(2, 10)).status()));
 }

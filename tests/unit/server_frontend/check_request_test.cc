@@ -100,8 +100,9 @@ TEST_CASE("the ends of the ranges are allowed") {
 
 TEST_CASE("features that are not there are refused by name, not ignored") {
   CheckAll({
-      {"tenant", [](auto& r) { r.set_tenant("me"); }, kUnimplemented, "tenant"},
-      {"priority", [](auto& r) { r.set_priority(-1); }, kUnimplemented, "priority"},
+      {"tenant", [](auto& r) { r.set_tenant(std::string(257, 'x')); }, kInvalid, "tenant"},
+      {"priority", [](auto& r) { r.set_priority(-101); }, kInvalid, "priority"},
+      {"priority", [](auto& r) { r.set_priority(INT32_MIN); }, kInvalid, "priority"},
   });
 }
 

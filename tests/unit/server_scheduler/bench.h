@@ -79,6 +79,7 @@ class Bench {
     return Next();
   }
   const std::vector<uint32_t>& log(uint64_t id) const { return *logs_.at(id); }
+  uint32_t max_length(uint64_t id) const { return max_lengths_.at(id); }
 
   Scheduler scheduler;
   absl::Time now = absl::UnixEpoch();
@@ -88,11 +89,12 @@ class Bench {
                     SequenceInfo info) {
     logs_[id] = std::make_unique<std::vector<uint32_t>>(log);
     info.log = logs_[id].get();
-    info.max_length = max_length;
+    info.max_length = max_lengths_[id] = max_length;
     return info;
   }
 
   std::map<uint64_t, std::unique_ptr<std::vector<uint32_t>>> logs_;
+  std::map<uint64_t, uint32_t> max_lengths_;
   uint32_t next_token_ = 1000000;
 };
 

@@ -178,6 +178,94 @@ TEST_CASE("a start whose cached tokens are not in its blocks is refused") {
   CHECK(runner->Run(step).ok());
 }
 
+// The ranks of a pipeline of two stages.
+std::vector<std::unique_ptr<Runner>> MakeStages() {
+  const auto checkpoint = OpenSmall();
+  auto comms = MakeLocalComms(1, 2, absl::Seconds(10));
+  std::vector<std::unique_ptr<Runner>> stages;
+  for (int rank : {0, 1}) {
+    RunnerOptions options = Options(*checkpoint);
+    options.plan = (*shard_loader::MakeRankPlans(checkpoint->spec(), {1, 2, 8}))[rank];
+    stages.push_back(Make(options, *checkpoint));
+    REQUIRE(stages.back()->Connect(std::move(comms[rank])).ok());
+  }
+  return stages;
+}
+
+TEST_CASE("the first stage goes on with other sequences while the last one has not drawn yet") {
+  auto stages = MakeStages();
+  StepInput first = FirstStep(1);
+  StepInput second = FirstStep(2);
+  second.entries[0].new_blocks = {1};
+  second.step = 9;
+  // On one thread: nothing here may wait for the other stage.
+  CHECK(stages[0]->RunAhead(first)->empty());
+  CHECK(stages[0]->RunAhead(second)->empty());
+  CHECK(stages[0]->num_open() == 2);
+  const auto drawn = stages[1]->RunAhead(first);
+  REQUIRE(drawn.ok());
+  REQUIRE(drawn->size() == 1);
+  CHECK((*drawn)[0].results.size() == 1);
+
+  // The next token of sequence 1 needs what was drawn: that step is complete then, not the other.
+  StepInput third;
+  third.step = 10;
+  third.entries = {{1, 1, {}}};
+  const auto settled = stages[0]->RunAhead(third);
+  REQUIRE(settled.ok());
+  REQUIRE(settled->size() == 1);
+  CHECK((*settled)[0].step == 8);
+  CHECK((*settled)[0].ids_hash == (*drawn)[0].ids_hash);
+  CHECK((*settled)[0].results.empty());
+  CHECK(stages[0]->num_open() == 2);
+  std::vector<uint64_t> hashes;
+  for (const StepInput& step : {second, third}) {
+    hashes.push_back(stages[1]->RunAhead(step)->at(0).ids_hash);
+  }
+  const auto rest = stages[0]->Settle();
+  REQUIRE(rest.ok());
+  REQUIRE(rest->size() == 2);
+  for (int i : {0, 1}) CHECK((*rest)[i].ids_hash == hashes[i]);
+  CHECK(stages[0]->num_open() == 0);
+  CHECK(stages[0]->Settle()->empty());
+}
+
+TEST_CASE("a step that draws nothing is complete at once, behind those before it") {
+  auto stages = MakeStages();
+  StepInput chunk = FirstStep(1);
+  chunk.entries[0].num_tokens = 2;
+  CHECK(stages[0]->RunAhead(chunk)->size() == 1);
+  StepInput draws;
+  draws.step = 9;
+  draws.entries = {{1, 1, {}}};
+  CHECK(stages[0]->RunAhead(draws)->empty());
+  StepInput other = FirstStep(2);
+  other.step = 10;
+  other.entries[0] = {2, 2, {1}};
+  CHECK(stages[0]->RunAhead(other)->empty());
+  for (const StepInput& step : {chunk, draws, other}) REQUIRE(stages[1]->RunAhead(step).ok());
+  const auto settled = stages[0]->Settle();
+  REQUIRE(settled.ok());
+  REQUIRE(settled->size() == 2);
+  CHECK((*settled)[1].step == 10);
+}
+
+TEST_CASE("a sequence that is ended while its token is being drawn is settled first") {
+  auto stages = MakeStages();
+  const StepInput first = FirstStep(1);
+  StepInput again = FirstStep(1);
+  again.step = 9;
+  again.ends = {1};
+  again.starts[0].admission = 4;
+  REQUIRE(stages[0]->RunAhead(first).ok());
+  REQUIRE(stages[1]->RunAhead(first).ok());
+  CHECK(stages[0]->RunAhead(again)->size() == 1);
+  const auto drawn = stages[1]->RunAhead(again);
+  REQUIRE(drawn.ok());
+  CHECK((*drawn)[0].results[0].admission == 4);
+  CHECK(stages[0]->Settle()->at(0).ids_hash == (*drawn)[0].ids_hash);
+}
+
 // A copy of the small checkpoint whose embedding of token `id` is NaN.
 void WritePoisoned(const std::filesystem::path& to, uint32_t id) {
   const std::filesystem::path from = tests::Fixture("checkpoints/llama_small");
