@@ -194,7 +194,7 @@ class CheckpointOpener {
       }
       const int64_t before = RowsOfAll(all);
       for (SourcePiece piece : tensor->pieces) {
-        if (stored.pattern.transposed && BlockOf(piece.type).elements > 1) {
+        if (stored.pattern.transposed && BlockOf(piece.type).elements > 1 && !piece.blocks_down) {
           return absl::UnimplementedError(absl::StrCat(where,
                                                        " is transposed, and stored in blocks as ",
                                                        std::string(StoredTypeName(piece.type))));

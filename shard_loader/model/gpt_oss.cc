@@ -56,7 +56,7 @@ const Family& GptOssFamily() {
       Parse,
       Names,
       "GPT-OSS: attention sinks, alternating windows, yarn, biased experts with clamped "
-      "SwiGLU (in 16 or 32 bits)"};
+      "SwiGLU (in 16 or 32 bits, or MXFP4)"};
   return family;
 }
 

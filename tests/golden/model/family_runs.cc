@@ -37,7 +37,8 @@ std::vector<std::string> FamilyCheckpoints() {
 std::vector<Answer> RunFamily(const std::string& name, const GroupOptions& options) {
   const std::filesystem::path folder = Fixture(name);
   std::vector<SequenceStart> starts;
-  for (const json& prompt : ReadJson(folder / "golden.json")["prompts"]) {
+  const json golden = ReadJson(folder / "golden.json");
+  for (const json& prompt : golden["prompts"]) {
     starts.push_back(GreedyStart(prompt["input_ids"], 4));
     starts.back().logprobs = 20;
     starts.back().prompt_logprobs = 2;

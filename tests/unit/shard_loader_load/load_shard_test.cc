@@ -213,7 +213,8 @@ TEST_CASE("ranks of every family read the bytes of their slices and no others") 
       // Even and odd rows of one tensor are read together, for either.
       if (checkpoint->spec().family == "gpt_oss") continue;
       for (int tp : {1, 2, 3, 4}) {
-        for (const RankPlan& plan : MakeRankPlans(checkpoint->spec(), {tp, 1, 8}).value()) {
+        const auto plans = MakeRankPlans(checkpoint->spec(), {tp, 1, 8}).value();
+        for (const RankPlan& plan : plans) {
           INFO(entry.path().string() << ", tp " << tp << ", rank " << plan.rank);
           uint64_t slices = 0;
           for (const TensorSlice& slice : RankSlices(checkpoint->spec(), plan)) {
