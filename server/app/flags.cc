@@ -27,6 +27,8 @@ constexpr char kFooter[] =
     "Example: tessera-server --model ./Llama-3.2-1B-Instruct --tp 2 --grpc-port 8001";
 
 // Flags that do not fit their field as they are.
+constexpr char kSimulation[] = "Simulation (--device sim)";
+
 struct RawFlags {
   double step_timeout = 5;
   double drain_timeout = 30;
@@ -63,9 +65,39 @@ void AddModelFlags(CLI::App& app, ServerOptions& options) {
       ->group(group);
 }
 
+void AddSimFlags(CLI::App& app, SimOptions& sim) {
+  const std::string name = kSimulation;
+  app.add_option("--sim-fixed-us", sim.fixed_us,
+                 "Modelled microseconds of every step, of all stages together")
+      ->check(CLI::NonNegativeNumber)
+      ->group(name);
+  app.add_option("--sim-token-us", sim.token_us,
+                 "Modelled microseconds of each token of a step, shared by the tp ranks")
+      ->check(CLI::NonNegativeNumber)
+      ->group(name);
+  app.add_option("--sim-kv-gbps", sim.kv_gbps,
+                 "GB/s at which a modelled rank reads its part of the KV cache")
+      ->check(CLI::PositiveNumber)
+      ->group(name);
+  app.add_option("--sim-memory-gb", sim.memory_gb, "Memory that each modelled rank claims to have")
+      ->check(CLI::PositiveNumber)
+      ->group(name);
+  app.add_option("--sim-poison-token", sim.poison_token,
+                 "Token id: a step that computes it ends the process of all ranks")
+      ->group(name);
+  app.add_option("--sim-trace", sim.trace,
+                 "File for a JSON line about every step: when each stage was busy")
+      ->group(name);
+}
+
 void AddGroupFlags(CLI::App& app, ServerOptions& options, RawFlags& raw) {
   const std::string name = "Workers";
   GroupOptions& group = options.group;
+  app.add_option("--device", group.device,
+                 "auto and cpu: this host's CPUs; sim: ranks that compute nothing and answer after "
+                 "a modelled time, made-up ids, no weights: for load tests")
+      ->check(CLI::IsMember({"auto", "cpu", "sim"}))
+      ->group(name);
   app.add_option("--tp", group.layout.tp, "Tensor-parallel degree: ranks that share every layer")
       ->check(CLI::Range(1, 1024))
       ->group(name);
@@ -190,6 +222,7 @@ std::variant<ServerOptions, FlagsExit> ParseFlags(int argc, const char* const* a
   AddGroupFlags(app, options, raw);
   AddLimitFlags(app, options, raw);
   AddServiceFlags(app, options);
+  AddSimFlags(app, options.group.sim);
   NameVariables(app);
   try {
     app.parse(argc, argv);
@@ -203,6 +236,10 @@ std::variant<ServerOptions, FlagsExit> ParseFlags(int argc, const char* const* a
   options.drain_timeout = absl::Seconds(raw.drain_timeout);
   options.engine.prefix_cache = !raw.no_prefix_cache;
   std::string problem = CheckTogether(options);
+  for (const CLI::Option* option : app.get_options()) {
+    if (option->get_group() == kSimulation && option->count() > 0 && options.group.device != "sim")
+      problem = absl::StrCat(option->get_name(), " is for --device sim");
+  }
   if (!problem.empty()) return Usage(problem);
   return options;
 }

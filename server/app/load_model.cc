@@ -133,7 +133,9 @@ absl::Status LoadText(const ServerOptions& options, LoadedModel* loaded) {
 absl::StatusOr<LoadedModel> LoadModel(const ServerOptions& options) {
   LoadedModel loaded;
   ASSIGN_OR_RETURN(loaded.checkpoint,
-                   shard_loader::Checkpoint::Open(options.model_dir, {.format = options.format}));
+                   shard_loader::Checkpoint::Open(
+                       options.model_dir,
+                       {.format = options.format, .with_weights = options.group.device != "sim"}));
   RETURN_IF_ERROR(LoadText(options, &loaded));
   loaded.served = Describe(loaded, options);
   return loaded;

@@ -78,7 +78,10 @@ std::string Banner(const ServerOptions& options, const LoadedModel& model, const
       served.max_model_len, options.model_dir,
       as_stored ? absl::StrCat(stored, " (as stored)")
                 : absl::StrCat(options.group.dtype, " (--dtype; stored as ", stored, ")"));
-  absl::StrAppend(&text, "  device   CPU (this build has no other backend)\n");
+  absl::StrAppend(&text, "  device   ",
+                  options.group.device == "sim"
+                      ? "simulated (--device sim): nothing is computed, ids are made up\n"
+                      : "CPU (this build has no other backend)\n");
   const std::string kernels = group.ranks.empty() ? "?" : group.ranks[0].kernels;
   absl::StrAppend(
       &text, "  kernels  ", kernels,

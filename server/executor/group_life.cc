@@ -77,7 +77,9 @@ absl::Status GroupLife::BringUp(std::optional<GroupPlan>& plan) {
                             .stage = rank / options_.layout.tp,
                             .tp_index = rank % options_.layout.tp,
                             .address = group_.addresses[rank]};
-      if (group_.local && !group_.mpirun) status.ranks[rank].pid = group_.children[rank]->pid();
+      if (group_.local && !group_.mpirun && !group_.simulated) {
+        status.ranks[rank].pid = group_.children[rank]->pid();
+      }
     }
   });
   RETURN_IF_ERROR(Authenticate());
@@ -345,7 +347,8 @@ GroupLife::Failure GroupLife::MakeFailure(const GroupEvent& event) const {
 }
 
 GroupLife::Failure GroupLife::Weigh(const GroupEvent& event) const {
-  std::string where = event.rank < 0 ? "mpirun" : absl::StrCat("rank ", event.rank);
+  std::string where = absl::StrCat("rank ", event.rank);
+  if (event.rank < 0) where = group_.simulated ? "the process of the simulated ranks" : "mpirun";
   if (event.kind == GroupEvent::Kind::kProcessLost) {
     return {.weight = 3, .status = Prefix(where, event.status)};
   }

@@ -3,6 +3,7 @@
 #define TESSERA_SERVER_EXECUTOR_GROUP_OPTIONS_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,11 +16,23 @@ class Checkpoint;
 
 namespace tessera::server {
 
+// Of simulated ranks; tessera-worker's flags of the same names say what each means.
+struct SimOptions {
+  double fixed_us = 2000;
+  double token_us = 20;
+  double kv_gbps = 1000;
+  double memory_gb = 80;
+  std::optional<uint32_t> poison_token;
+  std::string trace;  // empty: none
+};
+
 struct GroupOptions {
   // The checkpoint, as this process has opened it; borrowed, outlives the executor. Every rank
   // opens its folder by itself, under the same path.
   const shard_loader::Checkpoint* checkpoint = nullptr;
   shard_loader::Layout layout;
+  std::string device = "auto";  // auto and cpu are the same; sim: `sim`, all ranks in one process
+  SimOptions sim;
   std::string dtype = "auto";     // of the weights in memory: auto (as stored), f32, bf16, f16
   std::string kv_dtype = "auto";  // auto (as dtype), f32, bf16, f16
   std::string kernels = "auto";   // auto: the best set that every rank has

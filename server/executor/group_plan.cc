@@ -101,7 +101,7 @@ Memory AvailableMemory(const std::vector<v1::Description>& descriptions) {
 }  // namespace
 
 std::string ResolveComm(const GroupOptions& options) {
-  if (options.layout.tp * options.layout.pp == 1) return "none";
+  if (options.layout.tp * options.layout.pp == 1 || options.device == "sim") return "none";
   if (options.comm != "auto") return options.comm;
   return options.workers.empty() ? "shm" : "gloo";
 }

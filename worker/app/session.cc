@@ -1,5 +1,6 @@
 #include "worker/app/session.h"
 
+#include <algorithm>
 #include <exception>
 #include <thread>
 #include <utility>
@@ -7,6 +8,7 @@
 #include <spdlog/spdlog.h>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "proto/rpc/session_auth.h"
 #include "shard_loader/status_macros.h"
 #include "worker/app/timer.h"
@@ -145,7 +147,9 @@ absl::Status WorkerSession::Execute(const Command& command) {
       reply.mutable_connected();
       break;
     case Command::kStep: {
+      const absl::Time begin = absl::Now();
       ASSIGN_OR_RETURN(*reply.mutable_step_result(), rank_->Run(command.step()));
+      TimeStep(begin, reply.mutable_step_result());
       break;
     }
     default:
@@ -155,6 +159,18 @@ absl::Status WorkerSession::Execute(const Command& command) {
   }
   if (!Write(reply)) return absl::CancelledError("session: the server is gone");
   return absl::OkStatus();
+}
+
+void WorkerSession::TimeStep(absl::Time begin, v1::StepResult* result) {
+  const absl::Time end = absl::Now();
+  if (result->busy_ns() == 0) {
+    result->set_busy_ns(std::max<int64_t>(0, absl::ToInt64Nanoseconds(end - begin)));
+  }
+  if (last_step_end_) {
+    const int64_t all = absl::ToInt64Nanoseconds(end - *last_step_end_);
+    result->set_idle_ns(std::max<int64_t>(0, all - static_cast<int64_t>(result->busy_ns())));
+  }
+  last_step_end_ = end;
 }
 
 absl::Status WorkerSession::Load(const v1::Load& load) {

@@ -65,6 +65,8 @@ class WorkerSession {
   void Work();
   absl::Status Execute(const Command& command);
   absl::Status Load(const internal::v1::Load& load);
+  // Adds what a step took that began at `begin` and has just ended.
+  void TimeStep(absl::Time begin, internal::v1::StepResult* result);
   void Push(Command command);
   std::optional<Command> Pop();
   void CloseQueue();
@@ -81,6 +83,7 @@ class WorkerSession {
   std::unique_ptr<SessionStore> store_;
   std::atomic<uint64_t> bytes_loaded_ = 0;
   std::atomic<bool> busy_ = false;
+  std::optional<absl::Time> last_step_end_;  // of the thread that carries commands out
 
   Mutex write_mutex_;  // one writer at a time
 

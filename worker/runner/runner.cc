@@ -18,6 +18,7 @@
 #include "worker/model/load_weights.h"
 #include "worker/model/residual_trace.h"
 #include "worker/runner/error_site.h"
+#include "worker/runner/ids_hash.h"
 #include "worker/runner/sequences.h"
 #include "worker/sampling/sampler.h"
 #include "worker/tensor/hash.h"
@@ -25,20 +26,6 @@
 
 namespace tessera::worker {
 namespace {
-
-// FNV-1a, http://www.isthe.com/chongo/tech/comp/fnv/
-class IdsHash {
- public:
-  void Add(uint64_t sequence, uint32_t id) {
-    for (int i = 0; i < 8; ++i) AddByte(sequence >> (8 * i) & 0xff);
-    for (int i = 0; i < 4; ++i) AddByte(id >> (8 * i) & 0xff);
-  }
-  uint64_t value() const { return value_; }
-
- private:
-  void AddByte(uint64_t byte) { value_ = (value_ ^ byte) * 0x100000001b3; }
-  uint64_t value_ = 0xcbf29ce484222325;
-};
 
 Token MakeToken(uint32_t id, const Logprobs& logprobs) {
   Token token;
