@@ -133,6 +133,7 @@ void EngineCore::OnReady(uint64_t epoch, const GroupFacts& facts, absl::Time now
   }
   epoch_ = epoch;
   facts_ = facts;
+  sent_.clear();
   scheduler_ = std::make_unique<Scheduler>(
       SchedulerOptions{.max_num_batched_tokens = facts.max_num_batched_tokens,
                        .max_num_seqs = facts.max_num_seqs,
@@ -193,6 +194,8 @@ void EngineCore::OnStep(uint64_t epoch, StepResult result) {
   if (!ready() || epoch != epoch_) return;
   if (scheduler_->flights().empty() || scheduler_->flights().front().step != result.step) return;
   ++environment_.counters->steps_total;
+  environment_.counters->step_time.Add(now_ - sent_.front());
+  sent_.pop_front();
   for (SequenceResult& part : result.results) Apply(result.step, part);
   std::vector<uint64_t> finished;
   for (const Scheduler::Part& part : scheduler_->flights().front().parts) {
@@ -224,7 +227,7 @@ void EngineCore::Apply(uint64_t step, SequenceResult& result) {
   if (!live.accepted) Accept(live);
   live.drawn_step = step;
   DeltaEvent delta = live.sequence->Append(std::move(result.tokens));
-  environment_.counters->completion_tokens_total += delta.tokens.size();
+  CountTokens(live, delta.tokens.size());
   if (suspects_.Gained(key)) UpdatePaused();
   live.stream->Push(std::move(delta));
   if (!live.sequence->finished()) {
@@ -246,6 +249,7 @@ void EngineCore::Finish(uint64_t key) {
   Live& live = *live_.at(key);
   if (!live.accepted) Accept(live);
   FinishedEvent event = *live.sequence->finished();
+  environment_.counters->end_to_end.Add(now_ - live.arrival);
   event.cached_tokens = live.cached_tokens.value_or(0);
   live.stream->Push(std::move(event));
   End(key, absl::OkStatus());
@@ -310,8 +314,32 @@ absl::Time EngineCore::NextDeadline() const {
   return deadlines_.empty() ? absl::InfiniteFuture() : deadlines_.begin()->first;
 }
 
-void EngineCore::Tick(absl::Time now) {
+void EngineCore::CountTokens(Live& live, size_t count) {
+  if (count == 0) return;
+  Counters& counters = *environment_.counters;
+  counters.completion_tokens_total += count;
+  counters.output_tokens.Add(now_, count);
+  if (live.last_token) {
+    counters.inter_token.Add((now_ - *live.last_token) / count, count);
+  } else {
+    counters.time_to_first_token.Add(now_ - live.arrival);
+    if (count > 1) counters.inter_token.Add(absl::ZeroDuration(), count - 1);
+  }
+  live.last_token = now_;
+}
+
+void EngineCore::At(absl::Time now) {
+  if (ready() && scheduler_->num_resident() > 0 && now > now_) {
+    Counters& counters = *environment_.counters;
+    Counters::Count& count =
+        scheduler_->flights().empty() ? counters.server_ns : counters.workers_ns;
+    count += static_cast<uint64_t>(absl::ToInt64Nanoseconds(now - now_));
+  }
   now_ = now;
+}
+
+void EngineCore::Tick(absl::Time now) {
+  At(now);
   EndOverdue();
   while (ready() && NextStep()) {
   }
@@ -321,23 +349,40 @@ void EngineCore::Tick(absl::Time now) {
 bool EngineCore::NextStep() {
   std::optional<Step> step = scheduler_->Next(now_);
   if (!step) return false;
+  Counters& counters = *environment_.counters;
   for (SequenceStart& start : step->starts) {
     Live& live = *live_.at(start.sequence);
+    if (live.queued) counters.queue_time.Add(now_ - live.arrival);
     LeaveQueue(live);
     live.admission = start.admission;
     if (!live.cached_tokens) {
       live.cached_tokens = std::min(start.cached_tokens, live.sequence->prompt_length());
+      counters.cached_tokens_total += *live.cached_tokens;
     }
     live.sequence->Describe(start);
   }
+  CountPrefill(*step);
+  sent_.push_back(now_);
   environment_.executor->Submit(epoch_, *step);
   return true;
+}
+
+void EngineCore::CountPrefill(const Step& step) {
+  const std::vector<Scheduler::Part>& parts = scheduler_->flights().back().parts;
+  for (size_t i = 0; i < step.entries.size(); ++i) {
+    const Live& live = *live_.at(step.entries[i].sequence);
+    // One token of a sequence that has drawn, or is sent before its last draw is known.
+    const bool ahead = parts[i].end > live.sequence->log().size();
+    if (step.entries[i].num_tokens == 1 && (live.last_token || ahead)) continue;
+    environment_.counters->prefill_tokens_total += step.entries[i].num_tokens;
+  }
 }
 
 void EngineCore::PublishFigures() {
   Counters& counters = *environment_.counters;
   counters.running = ready() ? scheduler_->num_resident() : 0;
   counters.waiting = live_.size() - counters.running;
+  counters.queued = num_queued_;
   if (!ready()) return;
   counters.kv_blocks_total = scheduler_->pool().num_blocks();
   counters.kv_blocks_free = scheduler_->pool().num_available();

@@ -3,6 +3,7 @@
 #define TESSERA_SERVER_ENGINE_ENGINE_CORE_H_
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -56,6 +57,8 @@ class EngineCore {
   void OnLost(uint64_t epoch, const absl::Status& why, absl::Time now);
   void OnFailed(const absl::Status& why);
 
+  // What time it is for what follows, until Tick or the next call says otherwise.
+  void At(absl::Time now);
   // Ends what is overdue, and submits steps as long as more may be under way.
   void Tick(absl::Time now);
   // When Tick has something to do although no message came.
@@ -74,7 +77,8 @@ class EngineCore {
     absl::Time deadline;
     uint32_t admission = 0;
     bool queued = true;
-    bool accepted = false;  // AcceptedEvent sent
+    bool accepted = false;                 // AcceptedEvent sent
+    std::optional<absl::Time> last_token;  // when it came
     std::optional<absl::Time> paused_since;
     absl::Time wake = absl::InfiniteFuture();  // as deadlines_ has it
     uint64_t drawn_step = 0;                   // the last one that brought tokens
@@ -82,6 +86,10 @@ class EngineCore {
   };
 
   bool ready() const { return scheduler_ != nullptr; }
+  // Counts tokens that have just entered the log.
+  void CountTokens(Live& live, size_t count);
+  // Counts what a step that has just been scheduled computes of prompts and replayed logs.
+  void CountPrefill(const Step& step);
   // Makes the sequence, tells Accepted, and gives it to the scheduler; or ends the request.
   void Admit(uint64_t key, Live& live);
   void Accept(Live& live);
@@ -109,7 +117,8 @@ class EngineCore {
   absl::flat_hash_map<uint64_t, std::unique_ptr<Live>> live_;
   std::set<std::pair<absl::Time, uint64_t>> deadlines_;  // of those that have one
   size_t num_queued_ = 0;
-  absl::Time now_;
+  absl::Time now_ = absl::InfiniteFuture();
+  std::deque<absl::Time> sent_;  // when the steps under way were
   uint64_t epoch_ = 0;
   GroupFacts facts_;
   std::unique_ptr<Scheduler> scheduler_;  // while there is a group

@@ -57,7 +57,8 @@ GroupLife::GroupLife(const Environment& environment, uint64_t epoch)
       epoch_(epoch),
       board_(environment.board),
       num_ranks_(options_.layout.tp * options_.layout.pp),
-      merger_(num_ranks_, options_.layout.tp) {}
+      merger_(num_ranks_, options_.layout.tp),
+      rank_times_(num_ranks_) {}
 
 GroupLife::~GroupLife() {
   for (auto& link : links_) link->Cancel();
@@ -316,6 +317,8 @@ absl::StatusOr<std::optional<StepResult>> GroupLife::TakeStep(const GroupEvent& 
                                             static_cast<int>(event.reply.reply_case()),
                                             " where a step's result was due"));
   }
+  rank_times_[event.rank].busy_ns += event.reply.step_result().busy_ns();
+  rank_times_[event.rank].idle_ns += event.reply.step_result().idle_ns();
   ASSIGN_OR_RETURN(std::optional<StepResult> result,
                    merger_.Add(event.rank, event.reply.step_result()));
   if (result && watch_) watch_->Moved(Now());
@@ -331,7 +334,17 @@ absl::Status GroupLife::CheckWatch() {
   absl::Time now = Now();
   if (!watch_ || now < next_check_) return absl::OkStatus();
   next_check_ = now + kTick;
+  ShowTimes();
   return watch_->Check(now, /*idle=*/submitted_ > 0 && merger_.merged() == submitted_);
+}
+
+void GroupLife::ShowTimes() {
+  board_->Update([this](GroupStatus& status) {
+    for (int rank = 0; rank < num_ranks_; ++rank) {
+      status.ranks[rank].busy_seconds = static_cast<double>(rank_times_[rank].busy_ns) * 1e-9;
+      status.ranks[rank].idle_seconds = static_cast<double>(rank_times_[rank].idle_ns) * 1e-9;
+    }
+  });
 }
 
 GroupLife::Failure GroupLife::MakeFailure(const GroupEvent& event) const {
