@@ -41,6 +41,7 @@ void AddCommands(CLI::App& app, Context& context) {
   AddPlan(app, context);
   AddInspect(app, context);
   AddConvert(app, context);
+  AddBench(app, context);
   AddDoctor(app, context);
   AddVerify(app, context);
   AddCompletion(app, context);

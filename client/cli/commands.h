@@ -17,6 +17,7 @@ void AddTokenize(CLI::App& app, Context& context);
 void AddPlan(CLI::App& app, Context& context);
 void AddInspect(CLI::App& app, Context& context);
 void AddConvert(CLI::App& app, Context& context);
+void AddBench(CLI::App& app, Context& context);
 void AddDoctor(CLI::App& app, Context& context);
 void AddVerify(CLI::App& app, Context& context);
 void AddCompletion(CLI::App& app, Context& context);

@@ -41,7 +41,9 @@ Json ToJson(const RankStatus& rank) {
           {"weight_bytes", rank.weight_bytes},
           {"weight_bytes_read", rank.weight_bytes_read},
           {"kv_bytes", rank.kv_bytes},
-          {"load_fraction", rank.load_fraction}};
+          {"load_fraction", rank.load_fraction},
+          {"busy_seconds", rank.busy_seconds},
+          {"idle_seconds", rank.idle_seconds}};
 }
 
 Json ToJson(const Loss& loss) {
@@ -53,6 +55,38 @@ Json ToJson(const Loss& loss) {
   if (loss.rank) json["rank"] = *loss.rank;
   if (loss.pause_seconds) json["pause_seconds"] = *loss.pause_seconds;
   return json;
+}
+
+Json ToJson(const LatencyFigures& latency) {
+  return {{"count", latency.count}, {"mean", latency.mean}, {"p50", latency.p50},
+          {"p90", latency.p90},     {"p99", latency.p99},   {"max", latency.max}};
+}
+
+Json ToJson(const EngineFigures& engine) {
+  return {{"running", engine.running},
+          {"waiting", engine.waiting},
+          {"requests_total", engine.requests_total},
+          {"requests_failed", engine.requests_failed},
+          {"requests_cancelled", engine.requests_cancelled},
+          {"prompt_tokens_total", engine.prompt_tokens_total},
+          {"completion_tokens_total", engine.completion_tokens_total},
+          {"steps_total", engine.steps_total},
+          {"kv_blocks_total", engine.kv_blocks_total},
+          {"kv_blocks_free", engine.kv_blocks_free},
+          {"preemptions_total", engine.preemptions_total},
+          {"tokens_replayed_total", engine.tokens_replayed_total},
+          {"queued", engine.queued},
+          {"cached_tokens_total", engine.cached_tokens_total},
+          {"prefill_tokens_total", engine.prefill_tokens_total},
+          {"output_tokens_per_second", engine.output_tokens_per_second},
+          {"workers_seconds", engine.workers_seconds},
+          {"server_seconds", engine.server_seconds},
+          {"engine_cpu_seconds", engine.engine_cpu_seconds},
+          {"queue_time", ToJson(engine.queue_time)},
+          {"time_to_first_token", ToJson(engine.time_to_first_token)},
+          {"inter_token", ToJson(engine.inter_token)},
+          {"end_to_end", ToJson(engine.end_to_end)},
+          {"step_time", ToJson(engine.step_time)}};
 }
 
 Json ToJson(const GroupStatus& group) {
@@ -68,22 +102,8 @@ Json ToJson(const GroupStatus& group) {
           {"restarts", group.restarts},
           {"last_loss", group.last_loss},
           {"losses", std::move(losses)},
+          {"engine", ToJson(group.engine)},
           {"ranks", std::move(ranks)}};
-}
-
-Json ToJson(const EngineFigures& engine) {
-  return {{"running", engine.running},
-          {"waiting", engine.waiting},
-          {"requests_total", engine.requests_total},
-          {"requests_failed", engine.requests_failed},
-          {"requests_cancelled", engine.requests_cancelled},
-          {"prompt_tokens_total", engine.prompt_tokens_total},
-          {"completion_tokens_total", engine.completion_tokens_total},
-          {"steps_total", engine.steps_total},
-          {"kv_blocks_total", engine.kv_blocks_total},
-          {"kv_blocks_free", engine.kv_blocks_free},
-          {"preemptions_total", engine.preemptions_total},
-          {"tokens_replayed_total", engine.tokens_replayed_total}};
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 #include <ostream>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -41,6 +42,22 @@ Style StyleOf(ServerState state) {
   }
 }
 
+// The busiest and the idlest stage tell whether the pipeline is even.
+void PrintStages(const GroupStatus& group, std::ostream& out) {
+  std::vector<double> busy(group.pp, 0);
+  std::vector<double> all(group.pp, 0);
+  for (const RankStatus& rank : group.ranks) {
+    if (rank.stage >= group.pp) continue;
+    busy[rank.stage] += rank.busy_seconds;
+    all[rank.stage] += rank.busy_seconds + rank.idle_seconds;
+  }
+  out << "  busy:";
+  for (size_t stage = 0; stage < busy.size(); ++stage) {
+    out << absl::StrFormat(" %.0f %%", all[stage] > 0 ? 100 * busy[stage] / all[stage] : 0);
+  }
+  out << (group.pp > 1 ? " (by stage)\n" : "\n");
+}
+
 void PrintGroup(size_t index, const GroupStatus& group, bool color, std::ostream& out) {
   out << "group " << index << ": "
       << Styled(std::string(ToString(group.state)), StyleOf(group.state), color) << ", tp "
@@ -60,6 +77,27 @@ void PrintGroup(size_t index, const GroupStatus& group, bool color, std::ostream
     if (rank.load_fraction < 1.0) out << absl::StrFormat("  %.0f %%", rank.load_fraction * 100);
     out << "\n";
   }
+  if (group.engine.steps_total > 0) PrintStages(group, out);
+}
+
+std::string Milliseconds(const LatencyFigures& latency) {
+  return absl::StrFormat("p50 %.1f, p90 %.1f, p99 %.1f ms", latency.p50 * 1e3, latency.p90 * 1e3,
+                         latency.p99 * 1e3);
+}
+
+// Where the time of steps and requests goes.
+void PrintTimes(const EngineFigures& engine, std::ostream& out) {
+  if (engine.steps_total == 0) return;
+  const auto steps = static_cast<double>(engine.steps_total);
+  const double both = engine.workers_seconds + engine.server_seconds;
+  out << absl::StrFormat(
+      "steps: %s; workers waited for the server %.1f %% of the time; engine thread %.0f us each\n",
+      Milliseconds(engine.step_time), both > 0 ? 100 * engine.server_seconds / both : 0,
+      engine.engine_cpu_seconds / steps * 1e6);
+  out << "first token: " << Milliseconds(engine.time_to_first_token)
+      << "; between tokens: " << Milliseconds(engine.inter_token) << "\n"
+      << "whole answer: " << Milliseconds(engine.end_to_end)
+      << "; in the queue: " << Milliseconds(engine.queue_time) << "\n";
 }
 
 void PrintStatus(const ServerStatus& status, const Context& context) {
@@ -72,13 +110,16 @@ void PrintStatus(const ServerStatus& status, const Context& context) {
   if (!status.numerics_id.empty()) out << "numerics: " << Escaped(status.numerics_id) << "\n";
   for (size_t i = 0; i < status.groups.size(); ++i) PrintGroup(i, status.groups[i], color, out);
   const EngineFigures& engine = status.engine;
-  out << "requests: " << engine.running << " running, " << engine.waiting << " waiting, "
-      << engine.requests_total << " in all (" << engine.requests_failed << " failed, "
-      << engine.requests_cancelled << " cancelled)\n"
+  out << "requests: " << engine.running << " running, " << engine.waiting << " waiting ("
+      << engine.queued << " in the queue), " << engine.requests_total << " in all ("
+      << engine.requests_failed << " failed, " << engine.requests_cancelled << " cancelled)\n"
       << "tokens: " << engine.prompt_tokens_total << " in, " << engine.completion_tokens_total
-      << " out, " << engine.steps_total << " steps\n"
+      << " out (" << absl::StrFormat("%.1f", engine.output_tokens_per_second) << "/s), "
+      << engine.cached_tokens_total << " found in the prefix cache, " << engine.prefill_tokens_total
+      << " computed of prompts, " << engine.steps_total << " steps\n"
       << "KV blocks: " << engine.kv_blocks_free << " of " << engine.kv_blocks_total << " free, "
       << engine.preemptions_total << " preemptions\n";
+  PrintTimes(engine, out);
   out.flush();
 }
 

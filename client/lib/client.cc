@@ -1,20 +1,16 @@
 #include "client/lib/client.h"
 
-#include <chrono>
 #include <utility>
 
 #include <grpcpp/channel.h>
 #include <grpcpp/client_context.h>
-#include <grpcpp/create_channel.h>
-#include <grpcpp/security/credentials.h>
 #include <grpcpp/support/sync_stream.h>
 
-#include "absl/strings/str_cat.h"
+#include "client/lib/channel.h"
 #include "client/lib/convert.h"
 #include "client/lib/error_details.h"
 #include "client/lib/resume.h"
 #include "grpc/health/v1/health.grpc.pb.h"
-#include "proto/rpc/deadline.h"
 #include "proto/rpc/status.h"
 #include "shard_loader/status_macros.h"
 #include "tessera/v1/admin.grpc.pb.h"
@@ -22,51 +18,6 @@
 
 namespace tessera::client {
 namespace {
-
-constexpr int kMaxMessageBytes = 64 << 20;
-constexpr int kMinBackoffMs = 50;
-constexpr int kMaxBackoffMs = 1000;
-
-std::shared_ptr<grpc::Channel> MakeChannel(const std::string& target) {
-  grpc::ChannelArguments arguments;
-  arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
-  arguments.SetMaxSendMessageSize(kMaxMessageBytes);
-  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kMinBackoffMs);
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kMinBackoffMs);
-  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kMaxBackoffMs);
-  return grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), arguments);
-}
-
-absl::Status AwaitConnection(grpc::Channel& channel, const ClientOptions& options) {
-  const auto deadline = rpc::ToGrpcDeadline(absl::Now() + options.connect_timeout);
-  while (true) {
-    grpc_connectivity_state state = channel.GetState(/*try_to_connect=*/true);
-    if (state == GRPC_CHANNEL_READY) return absl::OkStatus();
-    if (state == GRPC_CHANNEL_TRANSIENT_FAILURE && !options.wait_for_server) break;
-    if (!channel.WaitForStateChange(state, deadline)) break;
-  }
-  return Unreachable(
-      absl::UnavailableError(absl::StrCat("no Tessera server answers at ", options.target)));
-}
-
-// An error of a call. One without details that comes while the connection is gone was made by gRPC
-// on this side: the server did not answer.
-absl::Status ErrorOf(const grpc::Status& status, grpc::Channel& channel) {
-  absl::Status error = rpc::FromGrpc(status);
-  if (status.error_code() == grpc::StatusCode::UNAVAILABLE && status.error_details().empty() &&
-      channel.GetState(/*try_to_connect=*/false) != GRPC_CHANNEL_READY) {
-    return Unreachable(absl::UnavailableError(
-        absl::StrCat("the connection to the server was lost (", status.error_message(), ")")));
-  }
-  return error;
-}
-
-void SetTimeout(absl::Duration timeout, grpc::ClientContext& context) {
-  if (timeout == absl::InfiniteDuration()) return;
-  context.set_deadline(rpc::ToGrpcDeadline(absl::Now() + timeout));
-}
 
 // A server-side stream of gRPC, its messages turned into T by FromProto.
 template <typename T, typename Message>
@@ -137,8 +88,7 @@ Client::~Client() = default;
 absl::StatusOr<std::unique_ptr<Client>> Client::Connect(const ClientOptions& options) {
   auto connection = std::make_unique<Connection>();
   connection->options = options;
-  connection->channel = MakeChannel(options.target);
-  RETURN_IF_ERROR(AwaitConnection(*connection->channel, options));
+  RETURN_IF_ERROR(OpenChannel(options, connection->channel));
   connection->inference = v1::Inference::NewStub(connection->channel);
   connection->admin = v1::Admin::NewStub(connection->channel);
   connection->health = grpc::health::v1::Health::NewStub(connection->channel);

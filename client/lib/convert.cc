@@ -156,6 +156,42 @@ ServerState FromProto(v1::ServerStatus::State state) {
   }
 }
 
+LatencyFigures FromProto(const v1::Latency& latency) {
+  return {.count = latency.count(),
+          .mean = latency.mean(),
+          .p50 = latency.p50(),
+          .p90 = latency.p90(),
+          .p99 = latency.p99(),
+          .max = latency.max()};
+}
+
+EngineFigures FromProto(const v1::EngineFigures& engine) {
+  return {.running = engine.running(),
+          .waiting = engine.waiting(),
+          .requests_total = engine.requests_total(),
+          .requests_failed = engine.requests_failed(),
+          .requests_cancelled = engine.requests_cancelled(),
+          .prompt_tokens_total = engine.prompt_tokens_total(),
+          .completion_tokens_total = engine.completion_tokens_total(),
+          .steps_total = engine.steps_total(),
+          .kv_blocks_total = engine.kv_blocks_total(),
+          .kv_blocks_free = engine.kv_blocks_free(),
+          .preemptions_total = engine.preemptions_total(),
+          .tokens_replayed_total = engine.tokens_replayed_total(),
+          .queued = engine.queued(),
+          .cached_tokens_total = engine.cached_tokens_total(),
+          .prefill_tokens_total = engine.prefill_tokens_total(),
+          .output_tokens_per_second = engine.output_tokens_per_second(),
+          .workers_seconds = engine.workers_seconds(),
+          .server_seconds = engine.server_seconds(),
+          .engine_cpu_seconds = engine.engine_cpu_seconds(),
+          .queue_time = FromProto(engine.queue_time()),
+          .time_to_first_token = FromProto(engine.time_to_first_token()),
+          .inter_token = FromProto(engine.inter_token()),
+          .end_to_end = FromProto(engine.end_to_end()),
+          .step_time = FromProto(engine.step_time())};
+}
+
 GroupStatus FromProto(const v1::GroupStatus& group) {
   GroupStatus out;
   out.state = FromProto(group.state());
@@ -165,6 +201,7 @@ GroupStatus FromProto(const v1::GroupStatus& group) {
   out.comm = group.comm();
   out.restarts = group.restarts();
   out.last_loss = group.last_loss();
+  out.engine = FromProto(group.engine());
   for (const v1::Loss& loss : group.losses()) {
     Loss& added = out.losses.emplace_back();
     added.epoch = loss.epoch();
@@ -186,24 +223,11 @@ GroupStatus FromProto(const v1::GroupStatus& group) {
                          .weight_bytes = rank.weight_bytes(),
                          .weight_bytes_read = rank.weight_bytes_read(),
                          .kv_bytes = rank.kv_bytes(),
-                         .load_fraction = rank.load_fraction()});
+                         .load_fraction = rank.load_fraction(),
+                         .busy_seconds = rank.busy_seconds(),
+                         .idle_seconds = rank.idle_seconds()});
   }
   return out;
-}
-
-EngineFigures FromProto(const v1::EngineFigures& engine) {
-  return {.running = engine.running(),
-          .waiting = engine.waiting(),
-          .requests_total = engine.requests_total(),
-          .requests_failed = engine.requests_failed(),
-          .requests_cancelled = engine.requests_cancelled(),
-          .prompt_tokens_total = engine.prompt_tokens_total(),
-          .completion_tokens_total = engine.completion_tokens_total(),
-          .steps_total = engine.steps_total(),
-          .kv_blocks_total = engine.kv_blocks_total(),
-          .kv_blocks_free = engine.kv_blocks_free(),
-          .preemptions_total = engine.preemptions_total(),
-          .tokens_replayed_total = engine.tokens_replayed_total()};
 }
 
 }  // namespace

@@ -35,6 +35,8 @@ struct RankStatus {
   uint64_t weight_bytes_read = 0;
   uint64_t kv_bytes = 0;
   double load_fraction = 0.0;  // 0 to 1
+  double busy_seconds = 0.0;   // with steps of this epoch
+  double idle_seconds = 0.0;   // between them
 };
 
 struct Loss {
@@ -47,18 +49,17 @@ struct Loss {
   uint64_t tokens_replayed = 0;
 };
 
-struct GroupStatus {
-  ServerState state = ServerState::kUnspecified;
-  uint64_t epoch = 0;
-  uint32_t tp = 0;
-  uint32_t pp = 0;
-  std::string comm;
-  std::vector<RankStatus> ranks;
-  uint32_t restarts = 0;
-  std::string last_loss;
-  std::vector<Loss> losses;  // the newest ones, oldest first
+// Seconds.
+struct LatencyFigures {
+  uint64_t count = 0;
+  double mean = 0.0;
+  double p50 = 0.0;
+  double p90 = 0.0;
+  double p99 = 0.0;
+  double max = 0.0;
 };
 
+// proto/tessera/v1/admin.proto says what each means.
 struct EngineFigures {
   uint64_t running = 0;
   uint64_t waiting = 0;
@@ -72,6 +73,31 @@ struct EngineFigures {
   uint64_t kv_blocks_free = 0;
   uint64_t preemptions_total = 0;
   uint64_t tokens_replayed_total = 0;
+  uint64_t queued = 0;
+  uint64_t cached_tokens_total = 0;
+  uint64_t prefill_tokens_total = 0;
+  double output_tokens_per_second = 0.0;
+  double workers_seconds = 0.0;
+  double server_seconds = 0.0;
+  double engine_cpu_seconds = 0.0;
+  LatencyFigures queue_time;
+  LatencyFigures time_to_first_token;
+  LatencyFigures inter_token;
+  LatencyFigures end_to_end;
+  LatencyFigures step_time;
+};
+
+struct GroupStatus {
+  ServerState state = ServerState::kUnspecified;
+  uint64_t epoch = 0;
+  uint32_t tp = 0;
+  uint32_t pp = 0;
+  std::string comm;
+  std::vector<RankStatus> ranks;
+  uint32_t restarts = 0;
+  std::string last_loss;
+  EngineFigures engine;
+  std::vector<Loss> losses;  // the newest ones, oldest first
 };
 
 struct ServerStatus {

@@ -33,6 +33,8 @@ constexpr char kFooter[] =
 constexpr int kSpeculativeTokens = 4;
 
 // Flags that do not fit their field as they are.
+constexpr char kSimulation[] = "Simulation (--device sim)";
+
 struct RawFlags {
   double step_timeout = 5;
   double drain_timeout = 30;
@@ -76,9 +78,39 @@ void AddModelFlags(CLI::App& app, ServerOptions& options) {
       ->group(group);
 }
 
+void AddSimFlags(CLI::App& app, SimOptions& sim) {
+  const std::string name = kSimulation;
+  app.add_option("--sim-fixed-us", sim.fixed_us,
+                 "Modelled microseconds of every step, of all stages together")
+      ->check(CLI::NonNegativeNumber)
+      ->group(name);
+  app.add_option("--sim-token-us", sim.token_us,
+                 "Modelled microseconds of each token of a step, shared by the tp ranks")
+      ->check(CLI::NonNegativeNumber)
+      ->group(name);
+  app.add_option("--sim-kv-gbps", sim.kv_gbps,
+                 "GB/s at which a modelled rank reads its part of the KV cache")
+      ->check(CLI::PositiveNumber)
+      ->group(name);
+  app.add_option("--sim-memory-gb", sim.memory_gb, "Memory that each modelled rank claims to have")
+      ->check(CLI::PositiveNumber)
+      ->group(name);
+  app.add_option("--sim-poison-token", sim.poison_token,
+                 "Token id: a step that computes it ends the process of all ranks")
+      ->group(name);
+  app.add_option("--sim-trace", sim.trace,
+                 "File for a JSON line about every step: when each stage was busy")
+      ->group(name);
+}
+
 void AddGroupFlags(CLI::App& app, ServerOptions& options, RawFlags& raw) {
   const std::string name = "Workers";
   GroupOptions& group = options.group;
+  app.add_option("--device", group.device,
+                 "auto and cpu: this host's CPUs; sim: ranks that compute nothing and answer after "
+                 "a modelled time, made-up ids, no weights: for load tests")
+      ->check(CLI::IsMember({"auto", "cpu", "sim"}))
+      ->group(name);
   app.add_option("--tp", group.layout.tp, "Tensor-parallel degree: ranks that share every layer")
       ->check(CLI::Range(1, 1024))
       ->group(name);
@@ -299,6 +331,7 @@ std::variant<ServerOptions, FlagsExit> ParseFlags(int argc, const char* const* a
   AddLimitFlags(app, options, raw);
   AddSpeculationFlags(app, options);
   AddServiceFlags(app, options);
+  AddSimFlags(app, options.group.sim);
   NameVariables(app);
   try {
     app.parse(argc, argv);
@@ -315,6 +348,10 @@ std::variant<ServerOptions, FlagsExit> ParseFlags(int argc, const char* const* a
   std::string problem = ParseWeights(raw.tenant_weights, options.engine.tenant_weights);
   if (problem.empty()) problem = CheckTogether(options);
   if (problem.empty()) problem = ResolveSpeculation(options);
+  for (const CLI::Option* option : app.get_options()) {
+    if (option->get_group() == kSimulation && option->count() > 0 && options.group.device != "sim")
+      problem = absl::StrCat(option->get_name(), " is for --device sim");
+  }
   if (!problem.empty()) return Usage(problem);
   return options;
 }

@@ -147,7 +147,9 @@ absl::Status CheckSameTokens(const std::string& draft_dir, const Tokenizer& toke
 absl::StatusOr<LoadedModel> LoadModel(const ServerOptions& options) {
   LoadedModel loaded;
   ASSIGN_OR_RETURN(loaded.checkpoint,
-                   shard_loader::Checkpoint::Open(options.model_dir, {.format = options.format}));
+                   shard_loader::Checkpoint::Open(
+                       options.model_dir,
+                       {.format = options.format, .with_weights = options.group.device != "sim"}));
   RETURN_IF_ERROR(LoadText(options, &loaded));
   if (options.speculate == "draft") {
     ASSIGN_OR_RETURN(loaded.draft, shard_loader::Checkpoint::Open(options.draft_dir));

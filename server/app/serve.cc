@@ -79,7 +79,11 @@ std::string Banner(const ServerOptions& options, const LoadedModel& model, const
       served.max_model_len, options.model_dir,
       as_stored ? absl::StrCat(stored, " (as stored)")
                 : absl::StrCat(options.group.dtype, " (--dtype; stored as ", stored, ")"));
-  absl::StrAppend(&text, "  device   ", group.device, "\n");
+  absl::StrAppend(&text, "  device   ",
+                  options.group.device == "sim"
+                      ? "simulated (--device sim): nothing is computed, ids are made up"
+                      : group.device,
+                  "\n");
   const std::string kernels = group.ranks.empty() ? "?" : group.ranks[0].kernels;
   absl::StrAppend(
       &text, "  kernels  ", kernels,

@@ -1,5 +1,7 @@
 #include "server/engine/engine.h"
 
+#include <time.h>
+
 #include <algorithm>
 #include <chrono>
 #include <utility>
@@ -12,6 +14,13 @@ namespace {
 
 // A wait has an end even where no deadline is set: nothing depends on it but this promise.
 constexpr absl::Duration kLongestWait = absl::Seconds(60);
+
+// Of the calling thread.
+uint64_t ThreadCpuNanoseconds() {
+  timespec time{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return static_cast<uint64_t>(time.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(time.tv_nsec);
+}
 
 std::chrono::steady_clock::time_point ToSteady(absl::Time deadline) {
   absl::Duration rest = std::clamp(deadline - absl::Now(), absl::ZeroDuration(), kLongestWait);
@@ -216,8 +225,11 @@ std::deque<Engine::Message> Engine::Receive(absl::Time deadline, bool& stop) {
 void Engine::Run() {
   bool stop = false;
   while (!stop) {
-    for (Message& message : Receive(core_.NextDeadline(), stop)) message(core_);
+    std::deque<Message> messages = Receive(core_.NextDeadline(), stop);
+    core_.At(absl::Now());
+    for (Message& message : messages) message(core_);
     core_.Tick(absl::Now());
+    counters_.engine_cpu_ns = ThreadCpuNanoseconds();
   }
 }
 

@@ -169,6 +169,7 @@ void EngineCore::OnReady(uint64_t epoch, const GroupFacts& facts, absl::Time now
   }
   epoch_ = epoch;
   facts_ = facts;
+  sent_.clear();
   scheduler_ = std::make_unique<Scheduler>(SchedulerOptions{
       .max_num_batched_tokens = facts.max_num_batched_tokens,
       .max_num_seqs = facts.max_num_seqs,
@@ -240,6 +241,8 @@ void EngineCore::OnStep(uint64_t epoch, StepResult result) {
   if (!ready() || epoch != epoch_) return;
   if (scheduler_->flights().empty() || scheduler_->flights().front().step != result.step) return;
   ++environment_.counters->steps_total;
+  environment_.counters->step_time.Add(now_ - sent_.front());
+  sent_.pop_front();
   for (SequenceResult& part : result.results) Apply(result.step, part);
   std::vector<uint64_t> keys;  // of the requests that had a part in it
   for (const Scheduler::Part& part : scheduler_->flights().front().parts) {
@@ -283,7 +286,7 @@ void EngineCore::Apply(uint64_t step, SequenceResult& result) {
 void EngineCore::Tell(Live& live, std::vector<ResponseEvent> events) {
   for (ResponseEvent& event : events) {
     if (auto* delta = std::get_if<DeltaEvent>(&event)) {
-      environment_.counters->completion_tokens_total += delta->tokens.size();
+      CountTokens(live, delta->index, delta->tokens.size());
     } else if (auto* finished = std::get_if<FinishedEvent>(&event)) {
       finished->cached_tokens = live.cached_tokens.value_or(0);
     }
@@ -311,7 +314,9 @@ void EngineCore::Settle(uint64_t key) {
     scheduler_->SetPaused(member->id, IsPaused(key, *live, *member));
   }
   Tell(*live, std::move(changes.events));
-  if (changes.done) End(key, absl::OkStatus());
+  if (!changes.done) return;
+  environment_.counters->end_to_end.Add(now_ - live->arrival);
+  End(key, absl::OkStatus());
 }
 
 void EngineCore::Forget(const SequenceGroup::Member& member) {
@@ -420,8 +425,34 @@ absl::Time EngineCore::NextDeadline() const {
   return deadlines_.empty() ? absl::InfiniteFuture() : deadlines_.begin()->first;
 }
 
-void EngineCore::Tick(absl::Time now) {
+void EngineCore::CountTokens(Live& live, uint32_t index, size_t count) {
+  if (count == 0) return;
+  Counters& counters = *environment_.counters;
+  counters.completion_tokens_total += count;
+  counters.output_tokens.Add(now_, count);
+  if (live.last_token.size() <= index) live.last_token.resize(index + 1);
+  std::optional<absl::Time>& last_token = live.last_token[index];
+  if (last_token) {
+    counters.inter_token.Add((now_ - *last_token) / count, count);
+  } else {
+    counters.time_to_first_token.Add(now_ - live.arrival);
+    if (count > 1) counters.inter_token.Add(absl::ZeroDuration(), count - 1);
+  }
+  last_token = now_;
+}
+
+void EngineCore::At(absl::Time now) {
+  if (ready() && scheduler_->num_resident() > 0 && now > now_) {
+    Counters& counters = *environment_.counters;
+    Counters::Count& count =
+        scheduler_->flights().empty() ? counters.server_ns : counters.workers_ns;
+    count += static_cast<uint64_t>(absl::ToInt64Nanoseconds(now - now_));
+  }
   now_ = now;
+}
+
+void EngineCore::Tick(absl::Time now) {
+  At(now);
   EndOverdue();
   while (ready() && NextStep()) {
   }
@@ -431,10 +462,12 @@ void EngineCore::Tick(absl::Time now) {
 bool EngineCore::NextStep() {
   std::optional<Step> step = scheduler_->Next(now_);
   if (!step) return false;
+  Counters& counters = *environment_.counters;
   for (SequenceStart& start : step->starts) {
     const auto [key, member] = places_.at(start.sequence);
     Live& live = *live_.at(key);
     if (live.queued) {
+      counters.queue_time.Add(now_ - live.arrival);
       LeaveQueue(live);
       queue_rate_.Left(live.queued_tokens, queue_.tokens, now_);
     }
@@ -443,17 +476,33 @@ bool EngineCore::NextStep() {
     if (!live.cached_tokens) {
       const size_t prompt = live.group->request().prompt.size();
       live.cached_tokens = std::min(start.cached_tokens, static_cast<uint32_t>(prompt));
+      counters.cached_tokens_total += *live.cached_tokens;
     }
     live.group->Describe(*member, start);
   }
+  CountPrefill(*step);
+  sent_.push_back(now_);
   environment_.executor->Submit(epoch_, *step);
   return true;
+}
+
+void EngineCore::CountPrefill(const Step& step) {
+  const std::vector<Scheduler::Part>& parts = scheduler_->flights().back().parts;
+  for (size_t i = 0; i < step.entries.size(); ++i) {
+    const Sequence& sequence = *places_.at(step.entries[i].sequence).member->sequence;
+    // One token of a sequence that has drawn, or is sent before its last draw is known.
+    const bool drawn = sequence.log().size() > sequence.prompt_length();
+    const bool ahead = parts[i].end > sequence.log().size();
+    if (step.entries[i].num_tokens == 1 && (drawn || ahead)) continue;
+    environment_.counters->prefill_tokens_total += step.entries[i].num_tokens;
+  }
 }
 
 void EngineCore::PublishFigures() {
   Counters& counters = *environment_.counters;
   counters.running = ready() ? scheduler_->num_resident() : 0;
   counters.waiting = ready() ? scheduler_->num_waiting() : live_.size();
+  counters.queued = queue_.requests;
   if (!ready()) return;
   counters.kv_blocks_total = scheduler_->pool().num_blocks();
   counters.kv_blocks_free = scheduler_->pool().num_available();

@@ -3,6 +3,7 @@
 #define TESSERA_SERVER_ENGINE_ENGINE_CORE_H_
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -63,6 +64,8 @@ class EngineCore {
   void OnLost(uint64_t epoch, const absl::Status& why, absl::Time now);
   void OnFailed(const absl::Status& why);
 
+  // What time it is for what follows, until Tick or the next call says otherwise.
+  void At(absl::Time now);
   // Ends what is overdue, and submits steps as long as more may be under way.
   void Tick(absl::Time now);
   // When Tick has something to do although no message came.
@@ -84,7 +87,8 @@ class EngineCore {
     bool queued = true;
     std::pair<std::string, int32_t> queue;  // tenant and priority
     uint64_t queued_tokens = 0;
-    bool accepted = false;  // AcceptedEvent sent
+    bool accepted = false;                              // AcceptedEvent sent
+    std::vector<std::optional<absl::Time>> last_token;  // when it came, by index of the answer
     std::optional<absl::Time> paused_since;
     absl::Time wake = absl::InfiniteFuture();  // as deadlines_ has it
     std::optional<uint32_t> cached_tokens;     // of the prompt, when it was first admitted
@@ -97,6 +101,10 @@ class EngineCore {
     SequenceGroup::Member* member = nullptr;
   };
 
+  // Counts tokens of answer `index` that have just entered the log.
+  void CountTokens(Live& live, uint32_t index, size_t count);
+  // Counts what a step that has just been scheduled computes of prompts and replayed logs.
+  void CountPrefill(const Step& step);
   // Makes the sequences, tells Accepted, and gives them to the scheduler; or ends the request.
   void Admit(uint64_t key, Live& live);
   // Why a request can never be answered here; `longest` tokens are the most of one sequence.
@@ -139,7 +147,8 @@ class EngineCore {
   QueueLoad queue_;
   std::map<std::pair<std::string, int32_t>, uint64_t> queued_tokens_;  // by tenant and priority
   QueueRate queue_rate_;
-  absl::Time now_;
+  absl::Time now_ = absl::InfiniteFuture();
+  std::deque<absl::Time> sent_;  // when the steps under way were
   uint64_t epoch_ = 0;
   GroupFacts facts_;
   std::unique_ptr<Scheduler> scheduler_;  // while there is a group

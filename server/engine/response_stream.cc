@@ -25,7 +25,7 @@ size_t ResponseStream::Bytes(const ResponseEvent& event) {
 
 void ResponseStream::SetAvailable(std::function<void()> available) {
   MutexLock lock(mutex_);
-  available_ = std::move(available);
+  available_ = std::make_shared<const std::function<void()>>(std::move(available));
 }
 
 void ResponseStream::SetDrained(std::function<void()> drained) {
@@ -72,18 +72,18 @@ void ResponseStream::Append(ResponseEvent event) {
 }
 
 void ResponseStream::Push(ResponseEvent event) {
-  std::function<void()> available;
+  std::shared_ptr<const std::function<void()>> available;
   {
     MutexLock lock(mutex_);
     if (ended_) return;
     Append(std::move(event));
     available = available_;
   }
-  if (available) available();
+  if (available) (*available)();
 }
 
 void ResponseStream::End(absl::Status status, bool discard) {
-  std::function<void()> available;
+  std::shared_ptr<const std::function<void()>> available;
   {
     MutexLock lock(mutex_);
     if (ended_) return;
@@ -98,7 +98,7 @@ void ResponseStream::End(absl::Status status, bool discard) {
     available_ = nullptr;
     drained_ = nullptr;
   }
-  if (available) available();
+  if (available) (*available)();
 }
 
 bool ResponseStream::full() const {

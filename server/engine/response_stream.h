@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <deque>
 #include <functional>
+#include <memory>
 #include <optional>
 
 #include "server/engine/request.h"
@@ -44,7 +45,8 @@ class ResponseStream {
   bool was_full_ ABSL_GUARDED_BY(mutex_) = false;
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;
   bool discarded_ ABSL_GUARDED_BY(mutex_) = false;
-  std::function<void()> available_ ABSL_GUARDED_BY(mutex_);
+  // Shared with a call under way: copying the function itself would allocate for every event.
+  std::shared_ptr<const std::function<void()>> available_ ABSL_GUARDED_BY(mutex_);
   std::function<void()> drained_ ABSL_GUARDED_BY(mutex_);
 };
 

@@ -38,6 +38,8 @@ struct RankStatus {
   uint64_t weight_bytes_read = 0;
   uint64_t kv_bytes = 0;
   double load_fraction = 0;  // of the checkpoint bytes of this rank
+  double busy_seconds = 0;   // with the steps of this epoch, as the rank tells
+  double idle_seconds = 0;   // between them
 };
 
 enum class GroupState { kStarting, kLoading, kReady, kRecovering, kStopped, kFailed };

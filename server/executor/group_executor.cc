@@ -56,6 +56,17 @@ GroupStatus FirstStatus(const GroupOptions& options) {
   return status;
 }
 
+absl::Status CheckSimulation(const GroupOptions& options) {
+  const char* flag = !options.workers.empty()    ? "--workers"
+                     : options.comm != "auto"    ? "--comm"
+                     : options.threads != 0      ? "--threads"
+                     : options.kernels != "auto" ? "--kernels"
+                                                 : nullptr;
+  if (flag == nullptr) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      flag, " does not go with --device sim: its ranks are played by one process of this host"));
+}
+
 absl::Status CheckOptions(const GroupOptions& options) {
   RETURN_IF_ERROR(shard_loader::MakeRankPlans(options.checkpoint->spec(), options.layout).status());
   const std::string& comm = options.comm;
@@ -63,6 +74,7 @@ absl::Status CheckOptions(const GroupOptions& options) {
     return absl::UnimplementedError(
         absl::StrCat("--comm ", comm, " is not supported; give auto, shm, gloo, mpi or nccl"));
   }
+  if (options.device == "sim") RETURN_IF_ERROR(CheckSimulation(options));
   if (!options.workers.empty()) {
     if (comm == "shm") {
       return absl::InvalidArgumentError(

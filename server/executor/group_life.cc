@@ -57,7 +57,8 @@ GroupLife::GroupLife(const Environment& environment, uint64_t epoch)
       epoch_(epoch),
       board_(environment.board),
       num_ranks_(options_.layout.tp * options_.layout.pp),
-      merger_(num_ranks_, options_.layout.tp) {}
+      merger_(num_ranks_, options_.layout.tp),
+      rank_times_(num_ranks_) {}
 
 GroupLife::~GroupLife() {
   for (auto& link : links_) link->Cancel();
@@ -77,7 +78,9 @@ absl::Status GroupLife::BringUp(std::optional<GroupPlan>& plan) {
                             .stage = rank / options_.layout.tp,
                             .tp_index = rank % options_.layout.tp,
                             .address = group_.addresses[rank]};
-      if (group_.local && !group_.mpirun) status.ranks[rank].pid = group_.children[rank]->pid();
+      if (group_.local && !group_.mpirun && !group_.simulated) {
+        status.ranks[rank].pid = group_.children[rank]->pid();
+      }
     }
   });
   RETURN_IF_ERROR(Authenticate());
@@ -315,6 +318,8 @@ absl::StatusOr<std::optional<StepResult>> GroupLife::TakeStep(const GroupEvent& 
                                             static_cast<int>(event.reply.reply_case()),
                                             " where a step's result was due"));
   }
+  rank_times_[event.rank].busy_ns += event.reply.step_result().busy_ns();
+  rank_times_[event.rank].idle_ns += event.reply.step_result().idle_ns();
   ASSIGN_OR_RETURN(std::optional<StepResult> result,
                    merger_.Add(event.rank, event.reply.step_result()));
   if (result && watch_) watch_->Moved(Now());
@@ -330,7 +335,17 @@ absl::Status GroupLife::CheckWatch() {
   absl::Time now = Now();
   if (!watch_ || now < next_check_) return absl::OkStatus();
   next_check_ = now + kTick;
+  ShowTimes();
   return watch_->Check(now, /*idle=*/submitted_ > 0 && merger_.merged() == submitted_);
+}
+
+void GroupLife::ShowTimes() {
+  board_->Update([this](GroupStatus& status) {
+    for (int rank = 0; rank < num_ranks_; ++rank) {
+      status.ranks[rank].busy_seconds = static_cast<double>(rank_times_[rank].busy_ns) * 1e-9;
+      status.ranks[rank].idle_seconds = static_cast<double>(rank_times_[rank].idle_ns) * 1e-9;
+    }
+  });
 }
 
 GroupLife::Failure GroupLife::MakeFailure(const GroupEvent& event) const {
@@ -346,7 +361,8 @@ GroupLife::Failure GroupLife::MakeFailure(const GroupEvent& event) const {
 }
 
 GroupLife::Failure GroupLife::Weigh(const GroupEvent& event) const {
-  std::string where = event.rank < 0 ? "mpirun" : absl::StrCat("rank ", event.rank);
+  std::string where = absl::StrCat("rank ", event.rank);
+  if (event.rank < 0) where = group_.simulated ? "the process of the simulated ranks" : "mpirun";
   if (event.kind == GroupEvent::Kind::kProcessLost) {
     return {.weight = 3, .status = Prefix(where, event.status)};
   }

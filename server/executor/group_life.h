@@ -80,6 +80,8 @@ class GroupLife {
   // a loss.
   void Watch(absl::Duration stall);
   absl::Status CheckWatch();
+  // Shows rank_times_ on the board.
+  void ShowTimes();
 
   Failure MakeFailure(const GroupEvent& event) const;
   Failure Weigh(const GroupEvent& event) const;
@@ -101,6 +103,11 @@ class GroupLife {
   std::optional<ProgressWatch> watch_;
   absl::Time next_check_ = absl::InfinitePast();
   StepMerger merger_;
+  struct RankTime {
+    uint64_t busy_ns = 0;
+    uint64_t idle_ns = 0;
+  };
+  std::vector<RankTime> rank_times_;  // by rank, of all steps
   std::atomic<uint64_t> submitted_ = 0;
 };
 

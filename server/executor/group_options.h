@@ -3,6 +3,7 @@
 #define TESSERA_SERVER_EXECUTOR_GROUP_OPTIONS_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,16 +26,28 @@ struct SpeculationOptions {
   const shard_loader::Checkpoint* draft = nullptr;
 };
 
+// Of simulated ranks; tessera-worker's flags of the same names say what each means.
+struct SimOptions {
+  double fixed_us = 2000;
+  double token_us = 20;
+  double kv_gbps = 1000;
+  double memory_gb = 80;
+  std::optional<uint32_t> poison_token;
+  std::string trace;  // empty: none
+};
+
 struct GroupOptions {
   // The checkpoint, as this process has opened it; borrowed, outlives the executor. Every rank
   // opens its folder by itself, under the same path.
   const shard_loader::Checkpoint* checkpoint = nullptr;
   shard_loader::Layout layout;
+  std::string device = "auto";  // auto: cuda where every rank can, else cpu; cpu; cuda; sim: all
+                                // ranks in one process that computes nothing, as `sim` says
+  SimOptions sim;
   std::string dtype = "auto";     // of the weights in memory: auto (as stored), f32, bf16, f16,
                                   // int8, int4, or a name of shard_loader/plan/weight_format.h
   std::string kv_dtype = "auto";  // auto (as dtype), f32, bf16, f16
   std::string kernels = "auto";   // auto: the best set that every rank has
-  std::string device = "auto";    // auto: cuda where every rank can, else cpu; cpu; cuda
   std::string comm = "auto";  // auto (shm for local ranks, gloo for remote ones), shm, gloo, mpi
 
   // Ranks as children of this process:

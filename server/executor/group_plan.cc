@@ -204,7 +204,7 @@ void Fill(const SpeculationOptions& options, v1::Speculation* out) {
 }  // namespace
 
 std::string ResolveComm(const GroupOptions& options) {
-  if (options.layout.tp * options.layout.pp == 1) return "none";
+  if (options.layout.tp * options.layout.pp == 1 || options.device == "sim") return "none";
   if (options.comm != "auto") return options.comm;
   return options.workers.empty() ? "shm" : "gloo";
 }

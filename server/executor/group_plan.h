@@ -33,7 +33,8 @@ absl::StatusOr<std::vector<internal::v1::Load>> LoadCommands(
     const GroupOptions& options, const GroupPlan& plan,
     const std::vector<internal::v1::Description>& descriptions);
 
-// The communicator that "auto" means, or the one asked for; "none" for a group of one rank.
+// The communicator that "auto" means, or the one asked for; "none" for a group of one rank
+// and for simulated ones.
 std::string ResolveComm(const GroupOptions& options);
 
 }  // namespace tessera::server

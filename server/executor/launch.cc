@@ -94,6 +94,36 @@ absl::Status StartMpirun(const GroupOptions& options, int num_ranks, Mailbox* ma
   return absl::OkStatus();
 }
 
+// One process that plays all ranks, each on its own socket.
+absl::Status StartSimulation(const GroupOptions& options, int num_ranks, Mailbox* mailbox,
+                             LaunchedGroup& group) {
+  for (int rank = 0; rank < num_ranks; ++rank) {
+    group.addresses.push_back("unix:" + group.folder->SocketPath(absl::StrCat(rank)));
+  }
+  const SimOptions& sim = options.sim;
+  ChildProcessOptions child{.program = options.worker_program,
+                            .arguments = {"--device", "sim"},
+                            .name = "sim",
+                            .secret = group.secret};
+  auto flag = [&child](const std::string& name, const std::string& value) {
+    child.arguments.push_back(name);
+    child.arguments.push_back(value);
+  };
+  flag("--sim-ranks", absl::StrCat(num_ranks));
+  flag("--sim-fixed-us", absl::StrCat(sim.fixed_us));
+  flag("--sim-token-us", absl::StrCat(sim.token_us));
+  flag("--sim-kv-gbps", absl::StrCat(sim.kv_gbps));
+  flag("--sim-memory-gb", absl::StrCat(sim.memory_gb));
+  if (sim.poison_token) flag("--sim-poison-token", absl::StrCat(*sim.poison_token));
+  if (!sim.trace.empty()) flag("--sim-trace", sim.trace);
+  flag("--listen", "unix:" + group.folder->SocketPath("%r"));
+  flag("--parent-fd", absl::StrCat(kChildParentFd));
+  flag("--secret-fd", absl::StrCat(kChildSecretFd));
+  ASSIGN_OR_RETURN(auto process, ChildProcess::Start(child, PutInto(mailbox, -1)));
+  group.children.push_back(std::move(process));
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 LaunchedGroup::~LaunchedGroup() {
@@ -139,14 +169,19 @@ absl::StatusOr<LaunchedGroup> LaunchGroup(const GroupOptions& options, const Wei
     return group;
   }
   group.local = true;
+  group.simulated = options.device == "sim";
   group.mpirun = ResolveComm(options) == "mpi";
   ASSIGN_OR_RETURN(std::string bytes, rpc::RandomBytes(rpc::kSessionNonceBytes));
   // Text, since white space at the end of a secret file does not count.
   for (char c : bytes)
     absl::StrAppend(&group.secret, absl::Hex(static_cast<uint8_t>(c), absl::kZeroPad2));
   ASSIGN_OR_RETURN(group.folder, RuntimeFolder::Create(options.runtime_dir));
-  RETURN_IF_ERROR(group.mpirun ? StartMpirun(options, num_ranks, mailbox, group)
-                               : StartChildren(options, weights, mailbox, group));
+  if (group.simulated) {
+    RETURN_IF_ERROR(StartSimulation(options, num_ranks, mailbox, group));
+  } else {
+    RETURN_IF_ERROR(group.mpirun ? StartMpirun(options, num_ranks, mailbox, group)
+                                 : StartChildren(options, weights, mailbox, group));
+  }
   return group;
 }
 

@@ -26,8 +26,10 @@ struct LaunchedGroup {
   std::vector<std::string> addresses;     // by rank
   bool local = false;                     // started here: they may not listen yet
   bool mpirun = false;                    // by mpirun
+  bool simulated = false;                 // all of them in one process
   std::unique_ptr<RuntimeFolder> folder;  // of local ones; needed until they are connected
-  std::vector<std::unique_ptr<ChildProcess>> children;  // by rank; or mpirun's launcher
+  std::vector<std::unique_ptr<ChildProcess>>
+      children;  // by rank; or the one that plays or launches them
 };
 
 // The CPUs that the threads of a local rank stay on: its part of those of all ranks, or all where

@@ -19,7 +19,7 @@ struct GroupEvent {
   enum class Kind {
     kReply,        // `reply` of `rank`
     kStreamEnded,  // the session with `rank`, and `status` says how
-    kProcessLost,  // the process of `rank`, likewise; rank -1: mpirun
+    kProcessLost,  // the process of `rank`, likewise; rank -1: of all ranks
     kStop,         // the executor is told to end
   };
   Kind kind = Kind::kReply;

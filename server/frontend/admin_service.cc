@@ -111,7 +111,8 @@ v1::ServerStatus AdminService::Status() const {
   v1::GroupStatus* shown = status.add_groups();
   *shown = ToProto(group);
   for (const LossRecord& loss : environment_.engine->losses()) *shown->add_losses() = ToProto(loss);
-  *status.mutable_engine() = ToProto(*environment_.counters);
+  *status.mutable_engine() = ToProto(*environment_.counters, absl::Now());
+  *shown->mutable_engine() = status.engine();
   status.set_message(Message(condition, group));
   return status;
 }

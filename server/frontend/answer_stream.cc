@@ -24,16 +24,18 @@ grpc::ServerWriteReactor<v1::GenerateResponse>* AnswerStream::Refuse(const absl:
 }
 
 grpc::ServerWriteReactor<v1::GenerateResponse>* AnswerStream::Start(
-    Engine& engine, Request request, AnswerFormat format, grpc::CallbackServerContext& context) {
-  auto stream = std::make_shared<AnswerStream>(engine, std::move(format), context);
+    Engine& engine, WriterPool& writers, Request request, AnswerFormat format,
+    grpc::CallbackServerContext& context) {
+  auto stream = std::make_shared<AnswerStream>(engine, writers, std::move(format), context);
   AnswerStream* reactor = stream.get();
   reactor->Submit(std::move(request));
   return reactor;
 }
 
-AnswerStream::AnswerStream(Engine& engine, AnswerFormat format,
+AnswerStream::AnswerStream(Engine& engine, WriterPool& writers, AnswerFormat format,
                            grpc::CallbackServerContext& context)
     : engine_(engine),
+      writers_(writers),
       format_(std::move(format)),
       context_(context),
       stream_(std::make_shared<ResponseStream>(engine.options().max_buffered_bytes)) {}
@@ -64,7 +66,7 @@ void AnswerStream::Wake() {
     }
     busy_ = true;
   }
-  WriteNext();
+  writers_.Add(shared_from_this());
 }
 
 bool AnswerStream::Rest() {

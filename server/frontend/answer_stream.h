@@ -12,6 +12,7 @@
 #include "server/engine/engine.h"
 #include "server/engine/response_stream.h"
 #include "server/frontend/convert.h"
+#include "server/frontend/writer_pool.h"
 #include "shard_loader/mutex.h"
 #include "tessera/v1/inference.pb.h"
 
@@ -25,18 +26,22 @@ class AnswerStream : public grpc::ServerWriteReactor<v1::GenerateResponse>,
   // Submits `request` and returns the reactor of its call; it keeps itself alive until the call is
   // over. Where the engine refuses, the call ends with the reason.
   static grpc::ServerWriteReactor<v1::GenerateResponse>* Start(
-      Engine& engine, Request request, AnswerFormat format, grpc::CallbackServerContext& context);
+      Engine& engine, WriterPool& writers, Request request, AnswerFormat format,
+      grpc::CallbackServerContext& context);
   // A reactor that ends its call with `status`.
   static grpc::ServerWriteReactor<v1::GenerateResponse>* Refuse(const absl::Status& status);
 
-  AnswerStream(Engine& engine, AnswerFormat format, grpc::CallbackServerContext& context);
+  AnswerStream(Engine& engine, WriterPool& writers, AnswerFormat format,
+               grpc::CallbackServerContext& context);
+
+  // Writes the next event, or goes to rest. For the writer that Wake has asked for it.
+  void WriteNext();
 
  private:
   void Submit(Request request);
-  // Something may have come: writes it unless a write is under way.
+  // Something may have come: has it written, unless a write is under way. Called on the engine's
+  // thread.
   void Wake();
-  // Writes the next event, or goes to rest. Only the one who has set busy_ may call it.
-  void WriteNext();
   // True, and busy_ is given up, where nothing came since the stream was found empty.
   bool Rest();
 
@@ -45,6 +50,7 @@ class AnswerStream : public grpc::ServerWriteReactor<v1::GenerateResponse>,
   void OnDone() override;
 
   Engine& engine_;
+  WriterPool& writers_;
   const AnswerFormat format_;
   grpc::CallbackServerContext& context_;  // valid until OnDone
   // Shared with the engine.

@@ -86,6 +86,18 @@ void AddEcho(const AcceptedEvent& event, uint32_t index, const AnswerFormat& for
   }
 }
 
+double Seconds(uint64_t nanoseconds) { return static_cast<double>(nanoseconds) * 1e-9; }
+
+void Fill(const LatencyHistogram& histogram, v1::Latency& out) {
+  const LatencyHistogram::Summary summary = histogram.Read();
+  out.set_count(summary.count);
+  if (summary.count > 0) out.set_mean(summary.sum_seconds / static_cast<double>(summary.count));
+  out.set_p50(summary.p50_seconds);
+  out.set_p90(summary.p90_seconds);
+  out.set_p99(summary.p99_seconds);
+  out.set_max(summary.max_seconds);
+}
+
 }  // namespace
 
 std::vector<v1::GenerateResponse> ToResponses(const ResponseEvent& event,
@@ -103,7 +115,7 @@ std::vector<v1::GenerateResponse> ToResponses(const ResponseEvent& event,
   return out;
 }
 
-v1::EngineFigures ToProto(const Counters& counters) {
+v1::EngineFigures ToProto(const Counters& counters, absl::Time now) {
   v1::EngineFigures out;
   out.set_running(counters.running);
   out.set_waiting(counters.waiting);
@@ -117,6 +129,18 @@ v1::EngineFigures ToProto(const Counters& counters) {
   out.set_kv_blocks_free(counters.kv_blocks_free);
   out.set_preemptions_total(counters.preemptions_total);
   out.set_tokens_replayed_total(counters.tokens_replayed_total);
+  out.set_queued(counters.queued);
+  out.set_cached_tokens_total(counters.cached_tokens_total);
+  out.set_prefill_tokens_total(counters.prefill_tokens_total);
+  out.set_output_tokens_per_second(counters.output_tokens.Read(now));
+  out.set_workers_seconds(Seconds(counters.workers_ns));
+  out.set_server_seconds(Seconds(counters.server_ns));
+  out.set_engine_cpu_seconds(Seconds(counters.engine_cpu_ns));
+  Fill(counters.queue_time, *out.mutable_queue_time());
+  Fill(counters.time_to_first_token, *out.mutable_time_to_first_token());
+  Fill(counters.inter_token, *out.mutable_inter_token());
+  Fill(counters.end_to_end, *out.mutable_end_to_end());
+  Fill(counters.step_time, *out.mutable_step_time());
   return out;
 }
 
@@ -189,6 +213,8 @@ v1::GroupStatus ToProto(const GroupStatus& status) {
     entry->set_weight_bytes_read(rank.weight_bytes_read);
     entry->set_kv_bytes(rank.kv_bytes);
     entry->set_load_fraction(rank.load_fraction);
+    entry->set_busy_seconds(rank.busy_seconds);
+    entry->set_idle_seconds(rank.idle_seconds);
   }
   return out;
 }

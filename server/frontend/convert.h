@@ -34,7 +34,7 @@ struct AnswerFormat {
 std::vector<v1::GenerateResponse> ToResponses(const ResponseEvent& event,
                                               const AnswerFormat& format);
 
-v1::EngineFigures ToProto(const Counters& counters);
+v1::EngineFigures ToProto(const Counters& counters, absl::Time now);
 v1::GroupStatus ToProto(const GroupStatus& status);
 v1::Loss ToProto(const LossRecord& loss);
 v1::ServerStatus::State ToProto(const EngineCondition& condition, const GroupStatus& group);

@@ -1,6 +1,8 @@
 #include "server/frontend/inference_service.h"
 
+#include <algorithm>
 #include <random>
+#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -21,6 +23,11 @@ namespace {
 uint64_t RandomBits() {
   std::random_device device;
   return uint64_t{device()} << 32 | device();
+}
+
+// Of a machine that does other things too.
+int NumWriters() {
+  return std::clamp(static_cast<int>(std::thread::hardware_concurrency()) / 4, 1, 4);
 }
 
 // Runs a unary method and ends its call.
@@ -50,6 +57,7 @@ InferenceService::InferenceService(const ServedModel& model, const Tokenizer& to
       tokenizer_(tokenizer),
       chat_template_(chat_template),
       engine_(engine),
+      writers_(NumWriters()),
       id_prefix_(absl::StrFormat("%08x", static_cast<uint32_t>(RandomBits()))) {}
 
 absl::StatusOr<Request> InferenceService::Prepare(const v1::GenerateRequest& proto,
@@ -126,7 +134,7 @@ grpc::ServerWriteReactor<v1::GenerateResponse>* InferenceService::Answer(
   }
   if (echo) format.echo = std::move(text);
   if (format.token_ids || request->prompt_logprobs) format.prompt = request->prompt;
-  return AnswerStream::Start(engine_, *std::move(request), std::move(format), context);
+  return AnswerStream::Start(engine_, writers_, *std::move(request), std::move(format), context);
 }
 
 grpc::ServerWriteReactor<v1::GenerateResponse>* InferenceService::Generate(

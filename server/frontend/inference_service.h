@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "server/engine/engine.h"
 #include "server/frontend/served_model.h"
+#include "server/frontend/writer_pool.h"
 #include "server/text/chat_template.h"
 #include "server/text/tokenizer.h"
 #include "tessera/v1/inference.grpc.pb.h"
@@ -60,6 +61,7 @@ class InferenceService : public v1::Inference::CallbackService {
   const Tokenizer& tokenizer_;
   const ChatTemplate* chat_template_;
   Engine& engine_;
+  WriterPool writers_;
   const std::string id_prefix_;  // of the request ids that are made here
   std::atomic<uint64_t> next_id_{1};
 };

@@ -5,6 +5,9 @@
 #include <atomic>
 #include <cstdint>
 
+#include "server/metrics/latency_histogram.h"
+#include "server/metrics/rate_meter.h"
+
 namespace tessera::server {
 
 // Thread-safe; the values are not a consistent set.
@@ -14,6 +17,7 @@ struct Counters {
   // Now.
   Count running{0};  // sequences that hold KV blocks
   Count waiting{0};
+  Count queued{0};  // of those: have not been in any step yet
   Count kv_blocks_total{0};
   Count kv_blocks_free{0};
   // Since the start.
@@ -25,6 +29,18 @@ struct Counters {
   Count steps_total{0};
   Count preemptions_total{0};
   Count tokens_replayed_total{0};  // of running requests whose group was lost
+  Count cached_tokens_total{0};    // of prompts: found in the prefix cache
+  Count prefill_tokens_total{0};  // computed of prompts, and of logs computed again
+  // Nanoseconds, while there are requests: with a step under way, and without one.
+  Count workers_ns{0};
+  Count server_ns{0};
+  Count engine_cpu_ns{0};  // CPU time of the engine's thread
+  LatencyHistogram queue_time;
+  LatencyHistogram time_to_first_token;
+  LatencyHistogram inter_token;
+  LatencyHistogram end_to_end;
+  LatencyHistogram step_time;
+  RateMeter output_tokens;
 };
 
 }  // namespace tessera::server

@@ -79,6 +79,7 @@ class CheckpointOpener {
 
   absl::StatusOr<std::unique_ptr<Checkpoint>> Open() {
     RETURN_IF_ERROR(CheckFolder(checkpoint_->folder_));
+    if (!options_.with_weights) return OpenConfig();
     ASSIGN_OR_RETURN(const WeightFiles files,
                      ScanWeightFiles(checkpoint_->folder_, options_.format));
     checkpoint_->format_ = files.format;
@@ -97,6 +98,22 @@ class CheckpointOpener {
   }
 
  private:
+  absl::StatusOr<std::unique_ptr<Checkpoint>> OpenConfig() {
+    WeightFiles files{.format = "config", .config = "", .files = {}, .tensors = {}};
+    ASSIGN_OR_RETURN(files.config, ReadConfigJson(checkpoint_->folder_));
+    checkpoint_->format_ = files.format;
+    RETURN_IF_ERROR(ReadConfigs(files));
+    checkpoint_->dtype_ = DType::kBF16;
+    for (TensorId id : ModelTensors(checkpoint_->spec())) {
+      checkpoint_->num_parameters_ +=
+          static_cast<uint64_t>(NumElements(TensorShape(checkpoint_->spec(), id.role)));
+    }
+    checkpoint_->total_bytes_ = checkpoint_->num_parameters_ * DTypeSize(checkpoint_->dtype_);
+    ASSIGN_OR_RETURN(checkpoint_->weights_version_,
+                     WeightsVersion(checkpoint_->folder_, files, files.config));
+    return std::move(checkpoint_);
+  }
+
   absl::Status ReadConfigs(const WeightFiles& files) {
     const fs::path& folder = checkpoint_->folder_;
     ASSIGN_OR_RETURN(checkpoint_->model_, ParseConfig(files.config));

@@ -40,6 +40,9 @@ struct StoredTensor {
 
 struct CheckpointOptions {
   std::string format;  // one of CheckpointFormats(); empty: what the folder holds
+  // False: config.json and generation_config.json alone, for what only pretends to hold weights.
+  // There are no tensors and no files then; dtype() is bf16, num_parameters() what the spec says.
+  bool with_weights = true;
 };
 
 // Immutable, thread-safe. Holds no open files.

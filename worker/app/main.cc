@@ -48,7 +48,43 @@ struct Flags {
   int image_fd = -1;
   std::string cache_dir;
   tessera::worker::RunnerRankOptions rank;
+  std::string device = "cpu";
+  tessera::worker::SimOptions sim;
+  bool sim_flag_given = false;
 };
+
+void AddSimFlags(CLI::App& app, Flags& flags) {
+  const std::string group = "Simulation";
+  tessera::worker::SimOptions& sim = flags.sim;
+  app.add_option("--device", flags.device,
+                 "cpu, or sim: nothing is computed, answers come after a modelled time")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"cpu", "sim"}))
+      ->group(group);
+  app.add_option("--sim-ranks", sim.num_ranks,
+                 "Ranks that this process plays, all of a group: each listens on --listen with its "
+                 "number in the place of %r, or added to the port; ends with its first session")
+      ->check(CLI::Range(1, 1024))
+      ->group(group);
+  app.add_option("--sim-fixed-us", sim.latency.fixed_us, "Modelled microseconds of every step")
+      ->check(CLI::NonNegativeNumber)
+      ->group(group);
+  app.add_option("--sim-token-us", sim.latency.token_us,
+                 "Modelled microseconds of each token, shared by the tp ranks")
+      ->check(CLI::NonNegativeNumber)
+      ->group(group);
+  app.add_option("--sim-kv-gbps", sim.latency.kv_gbps,
+                 "GB/s at which a rank reads its part of the KV cache")
+      ->check(CLI::PositiveNumber)
+      ->group(group);
+  app.add_option("--sim-memory-gb", sim.memory_gb, "Memory that each rank claims to have")
+      ->check(CLI::PositiveNumber)
+      ->group(group);
+  app.add_option("--sim-poison-token", sim.poison_token, "Token id that ends the process")
+      ->group(group);
+  app.add_option("--sim-trace", sim.trace, "File for a JSON line about the stages of every step")
+      ->group(group);
+}
 
 void AddFlags(CLI::App& app, Flags& flags) {
   app.set_version_flag("--version", "tessera-worker " + std::string(tessera::rpc::Version()));
@@ -92,6 +128,7 @@ void AddFlags(CLI::App& app, Flags& flags) {
   app.add_option("--pairs", flags.pairs,
                  "With --self-check: also let so many ranks exchange data, every pair of them")
       ->check(CLI::Range(2, 64));
+  AddSimFlags(app, flags);
   // Between tessera-server and the workers that it starts.
   app.add_flag("--once", flags.once, "End with the first session");
   const std::string internal = "";
@@ -171,7 +208,9 @@ int Run(const Flags& flags) {
   std::optional<int> mpi_rank = MpiRank(flags.comm);
   SetUpLog(flags, mpi_rank);
   absl::Status status;
-  if (flags.comm == "mpi" && !mpi_rank) {
+  if (flags.device != "sim" && flags.sim_flag_given) {
+    status = absl::InvalidArgumentError("--sim-... flags are for --device sim");
+  } else if (flags.comm == "mpi" && !mpi_rank) {
     status = absl::FailedPreconditionError(
         "--comm mpi: this process was not started by mpirun; use 'mpirun -n RANKS tessera-worker "
         "--comm mpi --listen ...'");
@@ -190,13 +229,15 @@ int Run(const Flags& flags) {
     tessera::worker::RunnerRankOptions rank = flags.rank;
     rank.images = &memory;
     if (!cache_folder.empty()) rank.images = &cached;
-    status = tessera::worker::Serve({.listen = flags.listen,
-                                     .mpi_rank = mpi_rank,
-                                     .secret = *secret,
-                                     .parent_fd = flags.parent_fd,
-                                     .once = flags.once,
-                                     .version = std::string(tessera::rpc::Version()),
-                                     .rank = rank});
+    status = tessera::worker::Serve(
+        {.listen = flags.listen,
+         .mpi_rank = mpi_rank,
+         .secret = *secret,
+         .parent_fd = flags.parent_fd,
+         .once = flags.once,
+         .version = std::string(tessera::rpc::Version()),
+         .rank = rank,
+         .sim = flags.device == "sim" ? std::optional(flags.sim) : std::nullopt});
   }
   if (status.ok()) return 0;
   spdlog::error("{}", std::string(status.message()));
@@ -218,6 +259,9 @@ int main(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
+  }
+  for (const CLI::Option* option : app.get_options()) {
+    flags.sim_flag_given |= option->count() > 0 && option->get_name().starts_with("--sim-");
   }
   return flags.self_check ? SelfCheck(flags) : Run(flags);
 }

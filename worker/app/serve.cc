@@ -13,6 +13,8 @@
 #include <chrono>
 #include <filesystem>
 #include <memory>
+#include <utility>
+#include <vector>
 
 #include <grpcpp/grpcpp.h>
 #include <spdlog/spdlog.h>
@@ -65,6 +67,11 @@ std::unique_ptr<grpc::Server> Listen(ListenAddress& address, grpc::Service* serv
   return server;
 }
 
+// A simulated group lives in its process alone: another epoch is another process.
+bool EndsWithSession(const ServeOptions& options) {
+  return options.once || options.parent_fd >= 0 || options.sim.has_value();
+}
+
 // The first thread's loop: waits for the reasons to end.
 class Lifetime {
  public:
@@ -86,7 +93,7 @@ class Lifetime {
 
   enum class Reason { kSignal, kSessionEnded, kNoSession, kParentEnded };
   Reason Wait() {
-    bool once = options_.once || options_.parent_fd >= 0;
+    const bool once = EndsWithSession(options_);
     auto first_session = std::chrono::steady_clock::now() +
                          absl::ToChronoNanoseconds(options_.first_session_timeout);
     bool admitted = false;
@@ -131,6 +138,57 @@ class Lifetime {
   const int ended_fd_;
 };
 
+// A rank's socket and what answers there.
+struct Listener {
+  ListenAddress address;
+  std::unique_ptr<WorkerService> service;
+  std::unique_ptr<grpc::Server> server;
+};
+
+// Of this process's rank, or of all those that it plays.
+absl::StatusOr<std::vector<Listener>> ListenAll(const ServeOptions& options,
+                                                SimDeployment* simulated, Lifetime& lifetime) {
+  std::vector<Listener> listeners;
+  const int count = simulated == nullptr ? 1 : simulated->options().num_ranks;
+  for (int rank = 0; rank < count; ++rank) {
+    Listener& listener = listeners.emplace_back();
+    const std::optional<int> number = simulated == nullptr ? options.mpi_rank : rank;
+    ASSIGN_OR_RETURN(listener.address, ParseListenAddress(options.listen, number));
+    if (listener.address.is_tcp() && options.secret.empty()) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          "--listen ", options.listen,
+          ": on TCP a worker serves only servers that know its secret; give --secret-file FILE, "
+          "e.g. with the output of 'openssl rand -hex 32'"));
+    }
+    listener.service = std::make_unique<WorkerService>(WorkerServiceOptions{
+        .session = {.secret = options.secret, .version = options.version},
+        .make_rank =
+            [&options, simulated] {
+              return simulated == nullptr ? MakeRunnerRank(options.rank) : simulated->MakeRank();
+            },
+        .on_admitted = [&lifetime] { lifetime.Admitted(); },
+        .on_ended = [&lifetime] { lifetime.Ended(); }});
+    listener.server = Listen(listener.address, listener.service.get());
+    if (listener.server == nullptr) {
+      return absl::UnavailableError(absl::StrCat("cannot listen on ", listener.address.ToString(),
+                                                 "; is the address this host's, and free?"));
+    }
+    spdlog::info("listening on {}", listener.address.ToString());
+  }
+  return listeners;
+}
+
+void RemoveSockets(const std::vector<Listener>& listeners, bool folder_too) {
+  for (const Listener& listener : listeners) RemoveSocket(listener.address, folder_too);
+}
+
+void Shutdown(std::vector<Listener>& listeners) {
+  for (Listener& listener : listeners) listener.service->Shutdown();
+  const auto deadline = std::chrono::system_clock::now() + std::chrono::seconds(1);
+  for (Listener& listener : listeners) listener.server->Shutdown(deadline);
+  for (Listener& listener : listeners) listener.server->Wait();
+}
+
 }  // namespace
 
 absl::Status Serve(const ServeOptions& options) {
@@ -138,40 +196,24 @@ absl::Status Serve(const ServeOptions& options) {
   umask(0077);
   // A stopped worker is woken when its server ends, and then reads end-of-file from parent_fd.
   if (options.parent_fd >= 0) prctl(PR_SET_PDEATHSIG, SIGCONT);
-  ASSIGN_OR_RETURN(ListenAddress address, ParseListenAddress(options.listen, options.mpi_rank));
-  if (address.is_tcp() && options.secret.empty()) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("--listen ", options.listen,
-                     ": on TCP a worker serves only servers that know "
-                     "its secret; give --secret-file FILE, e.g. with the output of 'openssl rand "
-                     "-hex 32'"));
-  }
   Lifetime lifetime(options, signal_fd);
-  WorkerService service({.session = {.secret = options.secret, .version = options.version},
-                         .make_rank = [&options] { return MakeRunnerRank(options.rank); },
-                         .on_admitted = [&lifetime] { lifetime.Admitted(); },
-                         .on_ended = [&lifetime] { lifetime.Ended(); }});
-  std::unique_ptr<grpc::Server> server = Listen(address, &service);
-  if (server == nullptr) {
-    return absl::UnavailableError(absl::StrCat("cannot listen on ", address.ToString(),
-                                               "; is the address this host's, and free?"));
-  }
-  spdlog::info("listening on {}", address.ToString());
+  std::optional<SimDeployment> simulated;
+  if (options.sim) simulated.emplace(*options.sim);
+  ASSIGN_OR_RETURN(std::vector<Listener> listeners,
+                   ListenAll(options, simulated ? &*simulated : nullptr, lifetime));
   Lifetime::Reason reason = lifetime.Wait();
   if (reason == Lifetime::Reason::kParentEnded) {
-    RemoveSocket(address, /*folder_too=*/true);
+    RemoveSockets(listeners, /*folder_too=*/true);
     _exit(0);
   }
   // A rank that does not let go must not keep the process.
   Timer give_up(kShutdownTime, Timer::Mode::kOnce, [&] {
     spdlog::error("the session does not end; the worker ends without it");
-    RemoveSocket(address, options.once);
+    RemoveSockets(listeners, options.once);
     _exit(1);
   });
-  service.Shutdown();
-  server->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(1));
-  server->Wait();
-  RemoveSocket(address, options.once || options.parent_fd >= 0);
+  Shutdown(listeners);
+  RemoveSockets(listeners, options.once || options.parent_fd >= 0);
   if (reason != Lifetime::Reason::kNoSession) return absl::OkStatus();
   return absl::DeadlineExceededError(absl::StrCat(
       "no server has come within ", absl::FormatDuration(options.first_session_timeout)));

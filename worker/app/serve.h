@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "worker/app/runner_rank.h"
+#include "worker/app/sim_rank.h"
 
 namespace tessera::worker {
 
@@ -24,6 +25,9 @@ struct ServeOptions {
   absl::Duration first_session_timeout = absl::Seconds(60);
   std::string version;
   RunnerRankOptions rank;
+  // Instead of `rank`: all ranks of a simulated group, each on its own socket, whose path has the
+  // rank in the place of "%r".
+  std::optional<SimOptions> sim;
 };
 
 // Returns once the worker is told to end (SIGTERM, SIGINT) or its session is over. To be called

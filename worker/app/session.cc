@@ -1,5 +1,6 @@
 #include "worker/app/session.h"
 
+#include <algorithm>
 #include <chrono>
 #include <exception>
 #include <thread>
@@ -8,6 +9,7 @@
 #include <spdlog/spdlog.h>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "proto/rpc/session_auth.h"
 #include "shard_loader/status_macros.h"
 #include "worker/app/timer.h"
@@ -153,7 +155,7 @@ absl::Status WorkerSession::Execute(const Command& command) {
       reply.mutable_connected();
       break;
     case Command::kStep:
-      return Answer(rank_->Run(command.step()));
+      return RunStep(command.step());
     default:
       return absl::InvalidArgumentError(
           absl::StrCat("session: command ", static_cast<int>(command.command_case()),
@@ -161,6 +163,14 @@ absl::Status WorkerSession::Execute(const Command& command) {
   }
   if (!Write(reply)) return absl::CancelledError("session: the server is gone");
   return absl::OkStatus();
+}
+
+absl::Status WorkerSession::RunStep(const v1::Step& step) {
+  const absl::Time begin = absl::Now();
+  absl::StatusOr<std::vector<v1::StepResult>> results = rank_->Run(step);
+  step_time_ += absl::Now() - begin;
+  if (results.ok() && !results->empty()) TimeStep(&results->back());
+  return Answer(results);
 }
 
 absl::Status WorkerSession::Answer(const absl::StatusOr<std::vector<v1::StepResult>>& results) {
@@ -171,6 +181,19 @@ absl::Status WorkerSession::Answer(const absl::StatusOr<std::vector<v1::StepResu
     if (!Write(reply)) return absl::CancelledError("session: the server is gone");
   }
   return absl::OkStatus();
+}
+
+void WorkerSession::TimeStep(v1::StepResult* result) {
+  const absl::Time end = absl::Now();
+  if (result->busy_ns() == 0) {
+    result->set_busy_ns(std::max<int64_t>(0, absl::ToInt64Nanoseconds(step_time_)));
+  }
+  step_time_ = absl::ZeroDuration();
+  if (last_step_end_) {
+    const int64_t all = absl::ToInt64Nanoseconds(end - *last_step_end_);
+    result->set_idle_ns(std::max<int64_t>(0, all - static_cast<int64_t>(result->busy_ns())));
+  }
+  last_step_end_ = end;
 }
 
 absl::Status WorkerSession::Load(const v1::Load& load) {

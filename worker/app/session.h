@@ -65,6 +65,9 @@ class WorkerSession {
   void Work();
   absl::Status Execute(const Command& command);
   absl::Status Load(const internal::v1::Load& load);
+  absl::Status RunStep(const internal::v1::Step& step);
+  // Adds what this rank worked and waited since its last answer.
+  void TimeStep(internal::v1::StepResult* result);
   void Push(Command command);
   // The next command; none where the queue is closed, or nothing has come within `limit`.
   std::optional<Command> Pop(absl::Duration limit);
@@ -84,6 +87,9 @@ class WorkerSession {
   std::unique_ptr<SessionStore> store_;
   std::atomic<uint64_t> bytes_loaded_ = 0;
   std::atomic<bool> busy_ = false;
+  // Of the thread that carries commands out:
+  absl::Duration step_time_ = absl::ZeroDuration();  // in steps since the last answer
+  std::optional<absl::Time> last_step_end_;
 
   Mutex write_mutex_;  // one writer at a time
 

@@ -25,6 +25,7 @@
 #include "worker/runner/draw_records.h"
 #include "worker/runner/error_site.h"
 #include "worker/runner/host_side.h"
+#include "worker/runner/ids_hash.h"
 #include "worker/runner/model_drafter.h"
 #include "worker/runner/sequences.h"
 #include "worker/runner/step_sampler.h"
@@ -35,20 +36,6 @@
 
 namespace tessera::worker {
 namespace {
-
-// FNV-1a, http://www.isthe.com/chongo/tech/comp/fnv/
-class IdsHash {
- public:
-  void Add(uint64_t sequence, uint32_t id) {
-    for (int i = 0; i < 8; ++i) AddByte(sequence >> (8 * i) & 0xff);
-    for (int i = 0; i < 4; ++i) AddByte(id >> (8 * i) & 0xff);
-  }
-  uint64_t value() const { return value_; }
-
- private:
-  void AddByte(uint64_t byte) { value_ = (value_ ^ byte) * 0x100000001b3; }
-  uint64_t value_ = 0xcbf29ce484222325;
-};
 
 absl::Status CheckOptions(const RunnerOptions& options) {
   const SpeculationOptions& speculation = options.speculation;

@@ -51,6 +51,18 @@ TEST_CASE("flags fill the options of each component, and defaults the rest") {
   CHECK(options.group.dtype == "auto");
 }
 
+TEST_CASE("flags of the simulation are refused for other devices") {
+  ServerOptions options = Options({"--model", "dir", "--device", "sim", "--sim-token-us", "1.5",
+                                   "--sim-poison-token", "7", "--sim-trace", "file"});
+  CHECK(options.group.device == "sim");
+  CHECK(options.group.sim.token_us == 1.5);
+  CHECK(options.group.sim.poison_token == 7u);
+  CHECK(options.group.sim.trace == "file");
+  CheckUsage({"--model", "dir", "--sim-poison-token", "7"},
+             "--sim-poison-token is for --device sim");
+  CheckUsage({"--model", "dir", "--device", "cuda"}, "--device");
+}
+
 TEST_CASE("wrong flags are a usage error that names them") {
   CheckUsage({}, "--model DIR is missing");
   CheckUsage({"--model", "dir", "--ep", "2"}, "--ep");

@@ -132,6 +132,39 @@ TEST_CASE("a request is accepted, answered and finished, and its blocks are free
   CHECK(engine.counters.completion_tokens_total == 4);
 }
 
+TEST_CASE("figures tell where the time of steps and requests goes") {
+  Harness engine;
+  engine.executor.BecomeReady();
+  engine.core.At(engine.now);
+  engine.Submit(Ask(3));
+  auto pass = [&engine](int milliseconds) { engine.now += absl::Milliseconds(milliseconds); };
+  auto run_step = [&] {
+    engine.core.At(engine.now);
+    REQUIRE(engine.executor.RunStep());
+  };
+  pass(2);
+  engine.core.Tick(engine.now);
+  pass(10);
+  run_step();
+  pass(1);
+  engine.core.Tick(engine.now);
+  pass(5);
+  run_step();
+  engine.core.Tick(engine.now);
+  pass(5);
+  run_step();
+  const Counters& counters = engine.counters;
+  CHECK(counters.queue_time.Read().sum_seconds == Approx(0.002));
+  CHECK(counters.time_to_first_token.Read().sum_seconds == Approx(0.012));
+  CHECK(counters.inter_token.Read().count == 2);
+  CHECK(counters.inter_token.Read().sum_seconds == Approx(0.006 + 0.005));
+  CHECK(counters.end_to_end.Read().sum_seconds == Approx(0.023));
+  CHECK(counters.step_time.Read().sum_seconds == Approx(0.010 + 0.016 + 0.010));
+  CHECK(counters.workers_ns == 21'000'000);
+  CHECK(counters.server_ns == 0);
+  CHECK(counters.prefill_tokens_total == 3);
+}
+
 TEST_CASE("a token is in the log before its reader sees it") {
   Harness engine;
   engine.executor.BecomeReady();
