@@ -80,7 +80,10 @@ void CheckSame(const Reply& reply, const Reply& expected) {
   REQUIRE(reply.accepted.has_value());
   REQUIRE(reply.finished.has_value());
   CHECK(reply.accepted->SerializeAsString() == expected.accepted->SerializeAsString());
-  CHECK(reply.finished->SerializeAsString() == expected.finished->SerializeAsString());
+  // What was found in the prefix cache depends on who came before.
+  v1::Finished finished = *reply.finished;
+  finished.mutable_usage()->set_cached_tokens(expected.finished->usage().cached_tokens());
+  CHECK(finished.SerializeAsString() == expected.finished->SerializeAsString());
 }
 
 // Sends signals to the workers of a server, at random.
