@@ -16,6 +16,8 @@ namespace tessera::worker {
 namespace {
 
 constexpr int64_t kHeaderBytes = 4096;
+// Where the image begins: at a huge page. What lies between takes no memory.
+constexpr int64_t kImageOffset = 2 << 20;
 
 absl::Status SystemError(const char* call) {
   return absl::ErrnoToStatus(errno, absl::StrCat("worker: the memory of the weights: ", call));
@@ -39,7 +41,7 @@ bool MemfdImages::sealed() const {
 }
 
 absl::StatusOr<Buffer> MemfdImages::MapFinished(const ImageKey& key) const {
-  return Buffer::Map({.fd = fd_, .offset = kHeaderBytes, .bytes = key.bytes, .writable = false},
+  return Buffer::Map({.fd = fd_, .offset = kImageOffset, .bytes = key.bytes, .writable = false},
                      "the weights");
 }
 
@@ -60,11 +62,11 @@ absl::StatusOr<Buffer> MemfdImages::Make(const ImageKey& key) {
   if (fd_ < 0) return SystemError("memfd_create");
   const std::string header = Header(key);
   // Cut first: what an earlier rank has left unfinished must read as zeros.
-  if (ftruncate(fd_, 0) != 0 || ftruncate(fd_, kHeaderBytes + key.bytes) != 0) {
+  if (ftruncate(fd_, 0) != 0 || ftruncate(fd_, kImageOffset + key.bytes) != 0) {
     return SystemError("ftruncate");
   }
   if (pwrite(fd_, header.data(), header.size(), 0) != kHeaderBytes) return SystemError("pwrite");
-  return Buffer::Map({.fd = fd_, .offset = kHeaderBytes, .bytes = key.bytes, .writable = true},
+  return Buffer::Map({.fd = fd_, .offset = kImageOffset, .bytes = key.bytes, .writable = true},
                      "the weights");
 }
 

@@ -9,8 +9,8 @@
 
 namespace tessera::worker {
 
-// Holds one image. The file begins with a page that holds the key's id; the image follows. It is
-// finished if, and only if, it is sealed against writing (memfd_create(2), F_SEAL_WRITE): the
+// Holds one image. The file begins with a page that holds the key's id; the image begins at 2 MiB.
+// It is finished if, and only if, it is sealed against writing (memfd_create(2), F_SEAL_WRITE): the
 // kernel keeps what a dying rank may still do away from it. Thread-compatible.
 class MemfdImages final : public WeightImages {
  public:

@@ -14,35 +14,70 @@ namespace tessera::worker {
 
 namespace {
 
-absl::StatusOr<void*> MapPages(const FileMapping& file, int protection, int flags,
-                               absl::string_view what) {
-  if (file.bytes < 0) {
-    return absl::InternalError(absl::StrCat("worker: ", file.bytes, " bytes asked for ", what));
-  }
-  if (file.bytes == 0) return nullptr;
-  const size_t bytes = static_cast<size_t>(file.bytes);
-  void* data = mmap(nullptr, bytes, protection, flags, file.fd, file.offset);
-  if (data == MAP_FAILED) {
-    return absl::ResourceExhaustedError(absl::StrCat("worker: no memory for ", what, ": ", bytes,
-                                                     " bytes (", strerror(errno),
-                                                     "); ask for less, or for more ranks"));
-  }
-  // Fewer page faults and TLB misses where the kernel allows it; refused is as good.
-  madvise(data, bytes, MADV_HUGEPAGE);
-  return data;
+constexpr uintptr_t kHugePage = uintptr_t{2} << 20;
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
+
+absl::Status CheckSize(int64_t bytes, absl::string_view what) {
+  if (bytes >= 0) return absl::OkStatus();
+  return absl::InternalError(absl::StrCat("worker: ", bytes, " bytes asked for ", what));
+}
+
+absl::Status NoMemory(int64_t bytes, absl::string_view what) {
+  return absl::ResourceExhaustedError(absl::StrCat("worker: no memory for ", what, ": ", bytes,
+                                                   " bytes (", strerror(errno),
+                                                   "); ask for less, or for more ranks"));
+}
+
+// Addresses for `bytes` that begin a huge page; null where there are none.
+std::byte* ReserveAligned(size_t bytes) {
+  void* whole = mmap(nullptr, bytes + kHugePage, PROT_NONE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (whole == MAP_FAILED) return nullptr;
+  const auto begin = reinterpret_cast<uintptr_t>(whole);
+  const uintptr_t aligned = (begin + kHugePage - 1) / kHugePage * kHugePage;
+  const uintptr_t end = (aligned + bytes + 4095) / 4096 * 4096;
+  if (aligned > begin) munmap(whole, aligned - begin);
+  munmap(reinterpret_cast<void*>(end), begin + bytes + kHugePage - end);
+  return reinterpret_cast<std::byte*>(aligned);
 }
 
 }  // namespace
 
 absl::StatusOr<Buffer> Buffer::Allocate(int64_t bytes, absl::string_view what) {
-  ASSIGN_OR_RETURN(void* data, MapPages({.bytes = bytes}, PROT_READ | PROT_WRITE,
-                                        MAP_PRIVATE | MAP_ANONYMOUS, what));
+  RETURN_IF_ERROR(CheckSize(bytes, what));
+  if (bytes == 0) return Buffer();
+  void* data = mmap(nullptr, static_cast<size_t>(bytes), PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (data == MAP_FAILED) return NoMemory(bytes, what);
+  // Fewer page faults and TLB misses where the kernel allows it; refused is as good.
+  madvise(data, static_cast<size_t>(bytes), MADV_HUGEPAGE);
   return Buffer(static_cast<std::byte*>(data), bytes);
 }
 
 absl::StatusOr<Buffer> Buffer::Map(const FileMapping& file, absl::string_view what) {
+  RETURN_IF_ERROR(CheckSize(file.bytes, what));
+  if (file.bytes == 0) return Buffer();
+  const size_t bytes = static_cast<size_t>(file.bytes);
+  std::byte* at = ReserveAligned(bytes);
   const int protection = file.writable ? PROT_READ | PROT_WRITE : PROT_READ;
-  ASSIGN_OR_RETURN(void* data, MapPages(file, protection, MAP_SHARED, what));
+  void* data = at == nullptr
+                   ? MAP_FAILED
+                   : mmap(at, bytes, protection, MAP_SHARED | MAP_FIXED, file.fd, file.offset);
+  if (data == MAP_FAILED) {
+    absl::Status status = NoMemory(file.bytes, what);
+    if (at != nullptr) munmap(at, bytes);
+    return status;
+  }
+  // Streaming over small pages costs half of the speed on a virtual machine. Collapsing makes huge
+  // pages of shared memory whatever the machine's settings say; all of this may be refused.
+  madvise(data, bytes, MADV_HUGEPAGE);
+  if (file.writable) madvise(data, bytes, MADV_COLLAPSE);
+  if (!file.writable) madvise(data, bytes, MADV_POPULATE_READ);
   return Buffer(static_cast<std::byte*>(data), file.bytes);
 }
 

@@ -13,7 +13,7 @@ namespace tessera::worker {
 // A part of a file to map. Borrowed, and only until it is mapped.
 struct FileMapping {
   int fd = -1;
-  int64_t offset = 0;  // a multiple of 4096
+  int64_t offset = 0;  // a multiple of 4096; of 2 MiB, so that there can be huge pages
   int64_t bytes = 0;
   bool writable = false;  // shared with whoever else maps the file
 };
