@@ -245,7 +245,7 @@ Floats AttentionInputs::Attend(worker::Backend& backend, int64_t first_row, int6
   return output;
 }
 
-Floats RunEverything(worker::Backend& backend, uint64_t seed) {
+Floats RunEverything(worker::Backend& backend, uint64_t seed, bool coded) {
   Random random(seed);
   auto pick = [&](std::vector<int64_t> choices) { return choices[random.Below(choices.size())]; };
   const DType dtypes[] = {DType::kF32, DType::kBF16, DType::kF16};
@@ -255,7 +255,7 @@ Floats RunEverything(worker::Backend& backend, uint64_t seed) {
   product.outputs = 1 + random.Below(200);
   product.columns = 1 + random.Below(300);
   product.format = dtypes[random.Below(3)];
-  if (random.Below(2) == 1) {
+  if (random.Below(2) == 1 && coded) {
     using shard_loader::Codes;
     const Codes codes[] = {Codes::kInt8, Codes::kInt4, Codes::kInt4Offset};
     product.format = {codes[random.Below(3)], pick({32, 64, 128}), dtypes[1 + random.Below(2)]};

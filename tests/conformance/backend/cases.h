@@ -85,7 +85,8 @@ struct AttentionInputs {
 };
 
 // Every operation on one set of inputs drawn from `seed`, outputs side by side: for comparing bits.
-Floats RunEverything(worker::Backend& backend, uint64_t seed);
+// `coded`: weights of 8 and 4 bits among them.
+Floats RunEverything(worker::Backend& backend, uint64_t seed, bool coded = true);
 
 bool SameBits(const Floats& a, const Floats& b);
 

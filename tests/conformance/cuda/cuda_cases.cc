@@ -33,7 +33,7 @@ double Distance(const Floats& a, const Floats& b) {
 // Of one product with narrowed inputs: (2^-9 or 2^-12) of |x||w| for each of the columns, and the
 // rounding of the sum.
 double ProductBound(const ProductCase& test) {
-  const double narrowing = test.dtype == DType::kBF16 ? 0x1p-9 : 0x1p-12;
+  const double narrowing = test.format.dtype == DType::kBF16 ? 0x1p-9 : 0x1p-12;
   return test.columns * 16 * (narrowing + test.columns * 0x1p-23);
 }
 
@@ -51,7 +51,7 @@ void ExactOrderIsTheCpus(worker::Backend& exact, int seeds) {
   const auto cpu = Cpu("generic");
   for (uint64_t seed = 0; seed < static_cast<uint64_t>(seeds); ++seed) {
     INFO("seed " << seed);
-    CHECK(SameBits(RunEverything(*cpu, seed), RunEverything(exact, seed)));
+    CHECK(SameBits(RunEverything(*cpu, seed, false), RunEverything(exact, seed, false)));
   }
   CHECK(exact.memory().Finish().ok());
 }
@@ -67,7 +67,7 @@ void ProductsAreTheReferences(worker::Backend& wide) {
   const auto reference = Cpu("reference");
   for (const ProductCase& test : cases) {
     INFO(test.num_rows << " x " << test.columns << " x " << test.outputs << ", lanes " << test.lanes
-                       << ", " << shard_loader::DTypeName(test.dtype));
+                       << ", " << shard_loader::DTypeName(test.format.dtype));
     CHECK(Distance(RunProduct(wide, test, 5), RunProduct(*reference, test, 5)) <=
           ProductBound(test));
   }

@@ -19,7 +19,7 @@ TEST_CASE("emulated: answers in the exact order are the CPU's, bit for bit") {
 }
 
 TEST_CASE("emulated: answers in bf16 have the same bits at every degree, chunk and batch") {
-  AnswersStandAlone(Emulated(Order::kWide), "llama3_gqa", {{2, 1}, {4, 2}});
+  AnswersStandAlone(Emulated(Order::kWide), "llama3_gqa", {{2, 2}});
 }
 
 }  // namespace

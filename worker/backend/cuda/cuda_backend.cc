@@ -159,6 +159,7 @@ class CudaBackend final : public Backend {
 
   void EmbedRows(const PackedMatrix& table, const int64_t* ids, int64_t count,
                  float* output) override {
+    if (IsCoded(table)) return;
     const int64_t bytes = count * static_cast<int64_t>(sizeof(int64_t));
     std::byte* copy = Take(indices_.Get(bytes));
     if (copy == nullptr) return;
@@ -173,6 +174,7 @@ class CudaBackend final : public Backend {
   }
 
   void Product(const ProductArgs& args) override {
+    if (IsCoded(args.weights)) return;
     const bool wide = order_ == Order::kWide && args.weights.dtype != shard_loader::DType::kF32;
     LaneList lanes;
     if (!MakeLaneList(args.lanes, args.num_lanes, wide ? Order::kWide : Order::kFma16, &lanes)) {
@@ -322,6 +324,13 @@ class CudaBackend final : public Backend {
     }
     memory_->Check(recorded.graph->Launch(stream()), "a recorded step");
     return absl::OkStatus();
+  }
+
+  // Refused, where it is.
+  bool IsCoded(const PackedMatrix& matrix) {
+    if (matrix.codes == shard_loader::Codes::kNone) return false;
+    Fail(absl::UnimplementedError("cuda: weights of 8 or 4 bits are not there on a device"));
+    return true;
   }
 
   HeadGroups GroupHeads(const AttentionArgs& args, int64_t num_kv_heads) const {
