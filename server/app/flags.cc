@@ -106,10 +106,12 @@ void AddSimFlags(CLI::App& app, SimOptions& sim) {
 void AddGroupFlags(CLI::App& app, ServerOptions& options, RawFlags& raw) {
   const std::string name = "Workers";
   GroupOptions& group = options.group;
-  app.add_option("--device", group.device,
-                 "auto and cpu: this host's CPUs; sim: ranks that compute nothing and answer after "
-                 "a modelled time, made-up ids, no weights: for load tests")
-      ->check(CLI::IsMember({"auto", "cpu", "sim"}))
+  app.add_option(
+         "--device", group.device,
+         "What computes; auto: CUDA where every rank has a device, else the CPUs; sim: ranks "
+         "that compute nothing and answer after a modelled time, made-up ids, no weights: for "
+         "load tests")
+      ->check(CLI::IsMember({"auto", "cpu", "cuda", "sim"}))
       ->group(name);
   app.add_option("--tp", group.layout.tp, "Tensor-parallel degree: ranks that share every layer")
       ->check(CLI::Range(1, 1024))
@@ -154,10 +156,6 @@ void AddGroupFlags(CLI::App& app, ServerOptions& options, RawFlags& raw) {
       ->group(name);
   app.add_option("--backend-dir", group.backend_dir,
                  "Folder of the plugins of local ranks; default: beside the programs")
-      ->group(name);
-  app.add_option("--device", group.device,
-                 "What computes; auto: CUDA where every rank has a device, else the CPUs")
-      ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
       ->group(name);
   app.add_option("--step-timeout", raw.step_timeout,
                  "Seconds without progress after which a group counts as hung")

@@ -48,7 +48,6 @@ struct Flags {
   int image_fd = -1;
   std::string cache_dir;
   tessera::worker::RunnerRankOptions rank;
-  std::string device = "cpu";
   tessera::worker::SimOptions sim;
   bool sim_flag_given = false;
 };
@@ -56,11 +55,6 @@ struct Flags {
 void AddSimFlags(CLI::App& app, Flags& flags) {
   const std::string group = "Simulation";
   tessera::worker::SimOptions& sim = flags.sim;
-  app.add_option("--device", flags.device,
-                 "cpu, or sim: nothing is computed, answers come after a modelled time")
-      ->capture_default_str()
-      ->check(CLI::IsMember({"cpu", "sim"}))
-      ->group(group);
   app.add_option("--sim-ranks", sim.num_ranks,
                  "Ranks that this process plays, all of a group: each listens on --listen with its "
                  "number in the place of %r, or added to the port; ends with its first session")
@@ -107,10 +101,12 @@ void AddFlags(CLI::App& app, Flags& flags) {
          "Offer only this kernel set: cuda, cuda-exact, avx512_vnni, avx512, avx2, generic, "
          "reference")
       ->capture_default_str();
-  app.add_option("--device", flags.rank.device,
-                 "What computes: auto (CUDA where there is a device), cpu, cuda")
+  app.add_option(
+         "--device", flags.rank.device,
+         "What computes: auto (CUDA where there is a device), cpu, cuda, or sim: nothing is "
+         "computed, answers come after a modelled time")
       ->capture_default_str()
-      ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
+      ->check(CLI::IsMember({"auto", "cpu", "cuda", "sim"}));
   app.add_option("--comm", flags.comm,
                  "mpi: this process was started by mpirun, one for every rank of the group")
       ->capture_default_str()
@@ -208,7 +204,7 @@ int Run(const Flags& flags) {
   std::optional<int> mpi_rank = MpiRank(flags.comm);
   SetUpLog(flags, mpi_rank);
   absl::Status status;
-  if (flags.device != "sim" && flags.sim_flag_given) {
+  if (flags.rank.device != "sim" && flags.sim_flag_given) {
     status = absl::InvalidArgumentError("--sim-... flags are for --device sim");
   } else if (flags.comm == "mpi" && !mpi_rank) {
     status = absl::FailedPreconditionError(
@@ -237,7 +233,7 @@ int Run(const Flags& flags) {
          .once = flags.once,
          .version = std::string(tessera::rpc::Version()),
          .rank = rank,
-         .sim = flags.device == "sim" ? std::optional(flags.sim) : std::nullopt});
+         .sim = flags.rank.device == "sim" ? std::optional(flags.sim) : std::nullopt});
   }
   if (status.ok()) return 0;
   spdlog::error("{}", std::string(status.message()));
