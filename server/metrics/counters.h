@@ -30,7 +30,7 @@ struct Counters {
   Count preemptions_total{0};
   Count tokens_replayed_total{0};  // of running requests whose group was lost
   Count cached_tokens_total{0};    // of prompts: found in the prefix cache
-  Count prefill_tokens_total{0};  // computed of prompts, and of logs computed again
+  Count prefill_tokens_total{0};   // computed of prompts, and of logs computed again
   // Nanoseconds, while there are requests: with a step under way, and without one.
   Count workers_ns{0};
   Count server_ns{0};
