@@ -107,7 +107,7 @@ class Bench {
     weight_bytes_ = image.size();
     decoder_ = std::make_unique<worker::Decoder>(
         spec_, plan_,
-        Require(worker::Weights::Create(spec_, plan_, DType::kBF16, std::move(image))));
+        Require(worker::Weights::Create(spec_, plan_, DType::kBF16, std::move(image))), kContext);
     num_blocks_ = kMaxSequences * 1024 / kBlockTokens;
     cache_.emplace_back(
         Require(worker::KvCache::Create(spec_, plan_, DType::kBF16, num_blocks_, memory)));
