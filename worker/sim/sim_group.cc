@@ -70,7 +70,7 @@ absl::Status SimGroup::Decide(const StepInput& input, absl::Duration now, SimSte
     result.finish = each.sequence->finish;
     if (record.outcome == DrawRecord::kDrawn) {
       known.ids_at = decided.stages.back().end;
-      hash.Add(result.sequence, record.id);
+      hash.Add(result.sequence, record.ids.front());
     }
     decided.output.results.push_back(std::move(result));
   }
@@ -104,10 +104,12 @@ SequenceResult SimGroup::Draw(const SequenceWork& work, Known& known, DrawRecord
                   .vocab_size = vocab_size,
                   .masked_ids = {}};
   if (work.sequence->generated() < start.min_tokens) draw.masked_ids = start.stop_token_ids;
-  record = {DrawRecord::kDrawn, DrawPseudoId(draw)};
+  const uint32_t id = DrawPseudoId(draw);
+  record.outcome = DrawRecord::kDrawn;
+  record.ids = {id};
   result.tokens.push_back(
-      MakePseudoToken(record.id, known.log_hash, start.logprobs.value_or(0), vocab_size));
-  known.log_hash = ExtendLogHash(known.log_hash, record.id);
+      MakePseudoToken(id, known.log_hash, start.logprobs.value_or(0), vocab_size));
+  known.log_hash = ExtendLogHash(known.log_hash, id);
   return result;
 }
 
