@@ -46,7 +46,7 @@ class Replica {
                                  .counters = &counters_,
                                  .on_end = [](const Request&) {},
                                  .on_drained = [](uint64_t) {}}) {
-    core_.OnReady(1, executor_.Facts());
+    core_.OnReady(1, executor_.Facts(), absl::UnixEpoch());
   }
   ~Replica() {
     served_.preemptions += counters_.preemptions_total;
