@@ -13,28 +13,31 @@
 namespace tessera::tests {
 namespace {
 
-struct Server {
+std::vector<std::string> ServeFlags(const std::string& model, std::vector<std::string> flags) {
+  flags.insert(flags.begin(), {"--model", model, "--grpc-port", "0"});
+  return flags;
+}
+
+struct Served {
+  Served(const std::string& model, const std::vector<std::string>& flags)
+      : process(Program("tessera-server"), ServeFlags(model, flags)) {
+    const auto ready = process.WaitForLine("ready: ");
+    if (process.output().find("sanitizer build") != std::string::npos) {
+      SkipTest("a sanitizer build cannot load libsentencepiece beside protobuf");
+    }
+    INFO(process.output());
+    REQUIRE(ready.has_value());
+    target = ready->substr(ready->rfind(' ') + 1);
+  }
+
   Process process;
   std::string target;
 };
 
-Server Serve(const std::string& model, std::vector<std::string> flags) {
-  flags.insert(flags.begin(), {"--model", model, "--grpc-port", "0"});
-  Server server{Process(Program("tessera-server"), flags), ""};
-  const auto ready = server.process.WaitForLine("ready: ");
-  if (server.process.output().find("sanitizer build") != std::string::npos) {
-    SkipTest("a sanitizer build cannot load libsentencepiece beside protobuf");
-  }
-  INFO(server.process.output());
-  REQUIRE(ready.has_value());
-  server.target = ready->substr(ready->rfind(' ') + 1);
-  return server;
-}
-
 void CheckTexts(const std::string& fixture, const std::vector<std::string>& flags) {
   const auto folder = Fixture("formats/" + fixture);
   INFO(fixture);
-  const Server server = Serve(folder.string(), flags);
+  const Served server(folder.string(), flags);
   Api api(server.target);
   const nlohmann::json golden = ReadJson(folder / "golden.json");
   for (const auto& test : golden["text"]) {
@@ -69,7 +72,7 @@ TEST_CASE("the next start takes what the first one packed, and answers the same"
   const std::string model = Fixture("checkpoints/llama_small").string();
   std::vector<uint32_t> bits;
   for (int start = 0; start < 2; ++start) {
-    Server server = Serve(model, flags);
+    Served server(model, flags);
     Api api(server.target);
     const Reply reply = api.Generate(Greedy({1, 20, 300}, 8));
     REQUIRE(reply.status.ok());
