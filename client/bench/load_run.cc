@@ -48,7 +48,12 @@ class Tally {
   void Delta(double gap_s, size_t tokens) {
     messages_.fetch_add(1, std::memory_order_relaxed);
     tokens_.fetch_add(tokens, std::memory_order_relaxed);
-    if (tokens > 0 && gap_s >= 0) inter_token_.Add(gap_s / static_cast<double>(tokens), tokens);
+    if (tokens == 0) return;
+    if (gap_s >= 0) {
+      inter_token_.Add(gap_s / static_cast<double>(tokens), tokens);
+    } else if (tokens > 1) {
+      inter_token_.Add(0, tokens - 1);  // they came with the first one
+    }
   }
   void Finished(const Usage& usage) {
     MutexLock lock(mutex_);

@@ -60,15 +60,16 @@ TEST_CASE("flags of the simulation are refused for other devices") {
   CHECK(options.group.sim.trace == "file");
   CheckUsage({"--model", "dir", "--sim-poison-token", "7"},
              "--sim-poison-token is for --device sim");
-  CheckUsage({"--model", "dir", "--device", "cuda"}, "--device");
+  CheckUsage({"--model", "dir", "--device", "tpu"}, "--device");
 }
 
 TEST_CASE("wrong flags are a usage error that names them") {
   CheckUsage({}, "--model DIR is missing");
-  CheckUsage({"--model", "dir", "--ep", "2"}, "--ep");
+  CheckUsage({"--model", "dir", "--ep", "0"}, "--ep");
+  CheckUsage({"--model", "dir", "--kv-offload", "1GiB"}, "--kv-offload");
   CheckUsage({"--model", "dir", "--tp", "0"}, "--tp");
   CheckUsage({"--model", "dir", "--tp", "two"}, "--tp");
-  CheckUsage({"--model", "dir", "--comm", "nccl"}, "--comm");
+  CheckUsage({"--model", "dir", "--comm", "tcp"}, "--comm");
   CheckUsage({"--model", "dir", "--max-num-seqs", "64", "--max-num-batched-tokens", "32"},
              "every running sequence needs a token of each step");
 }

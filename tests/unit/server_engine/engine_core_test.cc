@@ -1,6 +1,7 @@
 #include "server/engine/engine_core.h"
 
 #include <catch2/catch.hpp>
+#include <set>
 
 #include "proto/rpc/error_site.h"
 #include "proto/rpc/status.h"
@@ -332,18 +333,29 @@ TEST_CASE("prompt logprobs are not sent again after a loss, and none is missing"
 TEST_CASE("the request that kills its group is given up alone, and all others end as they should") {
   Harness engine;
   engine.executor.BecomeReady();
+  constexpr uint32_t kPoison = 7;  // the first token of its prompt
   std::vector<uint64_t> keys;
-  for (int i = 0; i < 32; ++i) keys.push_back(engine.Submit(Ask(3)));
+  for (int i = 0; i < 32; ++i) {
+    Request request = Ask(3);
+    if (i == 19) request.prompt.front() = kPoison;
+    keys.push_back(engine.Submit(request));
+  }
   const uint64_t poison = keys[19];
+  std::set<uint64_t> poisonous;  // sequences: a new one after each loss
   int deaths = 0;
   for (int i = 0; i < 200 && engine.core.num_live() > 0; ++i) {
     engine.core.Tick(engine.now);
     const size_t waiting = engine.executor.num_waiting();
     if (waiting == 0) continue;
     const std::vector<server::Step> steps = engine.executor.steps();
+    for (const server::Step& step : steps) {
+      for (const SequenceStart& start : step.starts) {
+        if (start.token_ids.front() == kPoison) poisonous.insert(start.sequence);
+      }
+    }
     const std::vector<SequenceStep>& entries = steps[steps.size() - waiting].entries;
     bool dies = std::any_of(entries.begin(), entries.end(),
-                            [&](const auto& entry) { return entry.sequence == poison; });
+                            [&](const auto& entry) { return poisonous.count(entry.sequence) > 0; });
     if (!dies) {
       engine.executor.RunStep();
       continue;

@@ -156,6 +156,7 @@ TEST_CASE("a model that does not fit is refused with the numbers") {
 
 TEST_CASE("local ranks share the threads, remote ones choose their own") {
   GroupOptions options = Options(2);
+  options.cpus = {0, 1, 2, 3, 4, 5, 6, 7};
   Descriptions ranks = {Rank("a", kFull), Rank("a", kFull)};
   auto plan = DecideGroup(options, ranks);
   REQUIRE(plan.ok());
@@ -192,7 +193,7 @@ TEST_CASE("auto takes CUDA where every rank has it, and says why where it does n
   CHECK(plan->device == "CPU (auto: rank 1 on b: cuda: there is no NVIDIA driver)");
 }
 
-TEST_CASE("--device cuda is refused with what the rank says is missing") {
+TEST_CASE("device cuda is refused with what the rank says is missing") {
   GroupOptions options = Options(1);
   options.device = "cuda";
   internal::v1::Description without = Rank("b", {});
@@ -202,7 +203,7 @@ TEST_CASE("--device cuda is refused with what the rank says is missing") {
   CHECK(plan.status().message() == "--device cuda: rank 0 on b: cuda: there is no NVIDIA driver");
 }
 
-TEST_CASE("--device cpu leaves a device alone") {
+TEST_CASE("device cpu leaves a device alone") {
   GroupOptions options = Options(1);
   options.device = "cpu";
   const auto plan = DecideGroup(options, {CudaRank("a", 1, uint64_t{4} << 30)});
