@@ -489,10 +489,11 @@ bool EngineCore::NextStep() {
 void EngineCore::CountPrefill(const Step& step) {
   const std::vector<Scheduler::Part>& parts = scheduler_->flights().back().parts;
   for (size_t i = 0; i < step.entries.size(); ++i) {
-    const Sequence& sequence = *places_.at(step.entries[i].sequence).member->sequence;
+    const auto [key, member] = places_.at(step.entries[i].sequence);
+    const size_t length = member->log().size();
     // One token of a sequence that has drawn, or is sent before its last draw is known.
-    const bool drawn = sequence.log().size() > sequence.prompt_length();
-    const bool ahead = parts[i].end > sequence.log().size();
+    const bool drawn = length > live_.at(key)->group->request().prompt.size();
+    const bool ahead = parts[i].end > length;
     if (step.entries[i].num_tokens == 1 && (drawn || ahead)) continue;
     environment_.counters->prefill_tokens_total += step.entries[i].num_tokens;
   }

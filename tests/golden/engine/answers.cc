@@ -44,6 +44,7 @@ class Replica {
         core_(Options(serving), {.tokenizer = &DemoTokenizer(),
                                  .executor = &executor_,
                                  .counters = &counters_,
+                                 .losses = &losses_,
                                  .on_end = [](const Request&) {},
                                  .on_drained = [](uint64_t) {}}) {
     core_.OnReady(1, executor_.Facts(), absl::UnixEpoch());
@@ -108,6 +109,7 @@ class Replica {
 
   Served& served_;
   server::Counters counters_;
+  server::LossLog losses_;
   RunnerExecutor executor_;
   EngineCore core_;
   std::map<uint64_t, Reading> streams_;

@@ -53,7 +53,7 @@ TEST_CASE("a degree beyond the lanes exits with 1 and says what would do") {
   CHECK(Has(ended, "lanes"));
 }
 
-TEST_CASE("--device cuda without the plugin exits with 1 and says what is missing") {
+TEST_CASE("device cuda without the plugin exits with 1 and says what is missing") {
   TempDir empty;
   Ended ended = Run({"--model", DemoModel().string(), "--device", "cuda", "--backend-dir",
                      empty.path().string(), "--grpc-port", "0"});
