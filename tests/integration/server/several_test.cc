@@ -122,7 +122,8 @@ struct Naive {
     v1::GenerateRequest request = Greedy(prompt, 1);
     request.mutable_output()->set_logprobs(2 * width);
     std::vector<std::pair<uint32_t, float>> top;
-    for (const auto& each : api.Generate(request).logprobs.at(0).top()) {
+    const Reply reply = api.Generate(request);
+    for (const auto& each : reply.logprobs.at(0).top()) {
       top.push_back({each.token_id(), each.logprob()});
     }
     return top;
