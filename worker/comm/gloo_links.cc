@@ -35,13 +35,18 @@ enum Kind : uint16_t { kGreeting = 1, kData = 2, kAcknowledge = 3, kGoodbye = 4 
 constexpr size_t kFrameHeaderBytes = 16;
 constexpr size_t kPayload = kGlooFrameBytes - kFrameHeaderBytes;
 
-// What may be on its way per stream; together it fits the kernel's buffers of both sides.
+// What may be on its way per stream: the inboxes hold it. A frame is sent only where the kernel
+// takes it at once, so two ranks that write to each other never wait for each other.
 constexpr std::array<size_t, kStreams> kWindow = {32 << 10, 96 << 10, 128 << 10, 32 << 10};
 static_assert(kWindow[kGroupMessage] >= kEagerBytes && kWindow[kTensorMessage] >= kEagerBytes);
 
 // A rank that leaves waits this long for peers that may still write to it: an answer to a closed
 // socket would cost them what they have not read.
 constexpr milliseconds kLinger(500);
+
+// A socket without room is looked at again after this time: the kernel calls one writable before a
+// whole frame fits.
+constexpr milliseconds kFullSocket(1);
 
 }  // namespace
 
@@ -97,7 +102,11 @@ absl::StatusOr<size_t> GlooLinks::TryWrite(int peer, Stream stream,
                                            absl::Span<const std::byte> bytes) {
   Peer& p = peers_[peer];
   RETURN_IF_ERROR(p.gone);
-  const size_t room = std::min(kPayload, kWindow[stream] - p.on_the_way[stream]);
+  const size_t window = std::min(kPayload, kWindow[stream] - p.on_the_way[stream]);
+  if (window == 0) return size_t{0};
+  const size_t socket = pairs_->room(peer);
+  const size_t room = std::min(window, socket - std::min(socket, kFrameHeaderBytes));
+  full_ |= room == 0;
   const size_t first = std::min(room, head.size());
   const size_t second = std::min(room - first, bytes.size());
   if (first + second == 0) return size_t{0};
@@ -132,24 +141,38 @@ absl::StatusOr<size_t> GlooLinks::TryRead(int peer, Stream stream, absl::Span<st
   inbox.begin = (inbox.begin + n) % inbox.bytes.size();
   inbox.used -= n;
   inbox.unacknowledged += n;
-  // A failure shows at the next use of the peer; these bytes are good.
-  if (inbox.unacknowledged >= kWindow[stream] / 2) Acknowledge(peer, stream).IgnoreError();
+  Acknowledge(peer);
   return n;
 }
 
-absl::Status GlooLinks::Acknowledge(int peer, Stream stream) {
-  // Frames that have come may hold the peer's good-bye, after which nothing is written to it.
-  while (ReadFrames(0)) {
+void GlooLinks::Acknowledge(int peer) {
+  Peer& p = peers_[peer];
+  for (int stream = 0; stream < kStreams; ++stream) {
+    Inbox& inbox = p.inbox[stream];
+    if (inbox.unacknowledged < kWindow[stream] / 2) continue;
+    // Frames that have come may hold the peer's good-bye, after which nothing is written to it.
+    while (ReadFrames(0)) {
+    }
+    if (!p.gone.ok()) return;
+    if (pairs_->room(peer) < kFrameHeaderBytes) {
+      full_ = true;
+      return;
+    }
+    const FrameHeader header{kMagic, kAcknowledge, static_cast<uint16_t>(stream),
+                             static_cast<uint32_t>(inbox.unacknowledged)};
+    inbox.unacknowledged = 0;
+    // A failure shows at the next use of the peer; what was read is good.
+    SendFrame(peer, header, 0).IgnoreError();
   }
-  RETURN_IF_ERROR(peers_[peer].gone);
-  Inbox& inbox = peers_[peer].inbox[stream];
-  const FrameHeader header{kMagic, kAcknowledge, static_cast<uint16_t>(stream),
-                           static_cast<uint32_t>(inbox.unacknowledged)};
-  inbox.unacknowledged = 0;
-  return SendFrame(peer, header, 0);
 }
 
 absl::Status GlooLinks::Wait(uint64_t, Deadline deadline) {
+  if (std::exchange(full_, false)) {
+    deadline = std::min(deadline, steady_clock::now() + kFullSocket);
+    for (int r = 0; r < size(); ++r) {
+      if (r != rank_) Acknowledge(r);
+    }
+  }
   const auto left = std::chrono::ceil<milliseconds>(deadline - steady_clock::now());
   ReadFrames(static_cast<int>(std::clamp<int64_t>(left.count(), 0, 1 << 30)));
   return absl::OkStatus();
@@ -251,6 +274,8 @@ void GlooLinks::SayGoodbye() {
   const std::string why = WhyClosed(left_).substr(0, 200);
   for (int r = 0; r < size(); ++r) {
     if (r == rank_ || !peers_[r].gone.ok()) continue;
+    // One that reads nothing notices the end of the connection instead.
+    if (pairs_->room(r) < kFrameHeaderBytes + why.size()) continue;
     std::memcpy(pairs_->outgoing(r).data() + kFrameHeaderBytes, why.data(), why.size());
     const FrameHeader header{kMagic, kGoodbye, 0, static_cast<uint32_t>(why.size())};
     SendFrame(r, header, why.size()).IgnoreError();

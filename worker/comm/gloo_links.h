@@ -54,7 +54,9 @@ class GlooLinks : public Links {
   bool ReadFrames(int timeout_ms);
   void TakeFrame(int peer);
   absl::Status Sort(int peer, const FrameHeader& header, absl::Span<const std::byte> payload);
-  absl::Status Acknowledge(int peer, Stream stream);
+  // Tells the peer what was read, where that is due and its socket has room; else the next Wait
+  // tries again.
+  void Acknowledge(int peer);
   void SayGoodbye();
 
   const std::unique_ptr<GlooPairs> pairs_;
@@ -63,6 +65,7 @@ class GlooLinks : public Links {
   std::vector<Peer> peers_;
   std::atomic<bool> closed_{false};
   absl::Status left_;  // why this rank leaves
+  bool full_ = false;  // a socket had no room since the last Wait
 };
 
 }  // namespace tessera::worker

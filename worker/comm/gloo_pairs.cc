@@ -8,9 +8,11 @@
 #include <gloo/transport/pair.h>
 #include <gloo/transport/tcp/address.h>
 #include <gloo/transport/tcp/device.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -36,9 +38,11 @@ using gloo::transport::Device;
 
 // Gloo reads into a buffer by its number, which both sides agree on.
 constexpr int kSlot = 0;
-// The kernel takes this much from us before a write waits (as far as it allows); what the links let
-// be on its way fits.
+// The kernel takes this much from us before a write waits, as far as it allows.
 constexpr int kSocketBytes = 1 << 20;
+
+// What Gloo writes in front of a frame, at most (its Op::preamble has 56).
+constexpr int kGlooHeaderBytes = 64;
 
 struct Peer {
   std::vector<std::byte> out;
@@ -266,6 +270,17 @@ absl::Span<std::byte> GlooPairs::outgoing(int peer) {
   return absl::MakeSpan(impl_->peers[peer].out);
 }
 absl::Span<const std::byte> GlooPairs::incoming(int peer) const { return impl_->peers[peer].in; }
+
+size_t GlooPairs::room(int peer) const {
+  // Linux counts its own bookkeeping in the buffer's size, and doubles what was asked for to pay
+  // for it (socket(7), SO_SNDBUF).
+  int size = 0, queued = 0;
+  socklen_t bytes = sizeof(size);
+  const int fd = impl_->peers[peer].socket;
+  if (getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, &bytes) != 0) return kGlooFrameBytes;
+  if (ioctl(fd, SIOCOUTQ, &queued) != 0) return kGlooFrameBytes;
+  return static_cast<size_t>(std::max(0, size / 2 - queued - kGlooHeaderBytes));
+}
 
 absl::Status GlooPairs::Send(int peer, size_t bytes) {
   Peer& p = impl_->peers[peer];

@@ -30,6 +30,8 @@ class GlooPairs {
   absl::Span<std::byte> outgoing(int peer);
   absl::Span<const std::byte> incoming(int peer) const;
 
+  // Bytes that Send can hand to the kernel now without waiting for the peer to read.
+  size_t room(int peer) const;
   // Sends the first `bytes` of outgoing(peer). Returns when the kernel has taken them.
   absl::Status Send(int peer, size_t bytes);
   // Reads one frame into incoming(peer); call it when the socket is readable. UNAVAILABLE: the

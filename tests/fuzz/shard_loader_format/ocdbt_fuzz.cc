@@ -1,5 +1,6 @@
 // Any bytes as every file of an OCDBT database, without the checksums that would hide the rest: the
 // last four bytes of each read are made to fit. Files that it names lie inside of its folder.
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -10,12 +11,27 @@
 #include "shard_loader/format/crc32c.h"
 #include "shard_loader/format/ocdbt.h"
 
+namespace {
+
+// A file of the folder or of one below it.
+bool IsInside(std::string_view file) {
+  if (file.starts_with('/')) return false;
+  for (size_t at = 0; at <= file.size();) {
+    const size_t end = std::min(file.find('/', at), file.size());
+    if (file.substr(at, end - at) == "..") return false;
+    at = end + 1;
+  }
+  return true;
+}
+
+}  // namespace
+
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace tessera::shard_loader;
   const std::string_view bytes(reinterpret_cast<const char*>(data), size);
   const auto values = ReadOcdbt(
       [&](const std::string& file, const ByteRange& range) -> absl::StatusOr<std::string> {
-        if (file.starts_with('/') || file.find("..") == 0) std::abort();
+        if (!IsInside(file)) std::abort();
         const uint64_t offset = range.bytes == UINT64_MAX ? 0 : range.offset;
         const uint64_t length = range.bytes == UINT64_MAX ? size : range.bytes;
         if (offset > size || length > size - offset) return absl::DataLossError("past the end");
