@@ -38,7 +38,9 @@ using gloo::transport::Device;
 
 // Gloo reads into a buffer by its number, which both sides agree on.
 constexpr int kSlot = 0;
-// The kernel takes this much from us before a write waits, as far as it allows.
+// The kernel takes this much from us before a write waits, and keeps this much for us, as far as it
+// allows. Its first guess of what to keep is two segments of the loopback device; a sender that
+// finds room for less than one waits for a timer, and longer each time.
 constexpr int kSocketBytes = 1 << 20;
 
 // What Gloo writes in front of a frame, at most (its Op::preamble has 56).
@@ -236,6 +238,7 @@ absl::Status GlooPairs::Impl::ConnectTo(const GlooOptions& options, int peer,
     return absl::InternalError(
         absl::StrCat("comm: gloo: the socket to rank ", peer, " was not found in /proc/self/fd"));
   }
+  setsockopt(peers[peer].socket, SOL_SOCKET, SO_RCVBUF, &kSocketBytes, sizeof(kSocketBytes));
   return absl::OkStatus();
 }
 
