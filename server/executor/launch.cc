@@ -68,13 +68,18 @@ absl::Status StartChildren(const GroupOptions& options, const WeightMemory& weig
   return absl::OkStatus();
 }
 
-// A launcher of mpirun as the child, the ranks as mpirun's own. They inherit nothing: the secret
-// lies in the private folder, beside mpirun's own files, and they end with their session.
-absl::Status StartMpirun(const GroupOptions& options, int num_ranks, Mailbox* mailbox,
+// A launcher of mpirun as the child, the ranks as mpirun's own. They inherit nothing: the secret,
+// and links to the memory of their weights, lie in the private folder, beside mpirun's own files,
+// and they end with their session.
+absl::Status StartMpirun(const GroupOptions& options, const WeightMemory& weights, Mailbox* mailbox,
                          LaunchedGroup& group) {
+  const int num_ranks = static_cast<int>(weights.size());
   RETURN_IF_ERROR(group.folder->Write("secret", group.secret));
   for (int rank = 0; rank < num_ranks; ++rank) {
     group.addresses.push_back("unix:" + group.folder->SocketPath(absl::StrCat(rank)));
+    RETURN_IF_ERROR(
+        group.folder->Link(absl::StrCat("image.", rank),
+                           absl::StrCat("/proc/", getpid(), "/fd/", weights[rank].get())));
   }
   ChildProcessOptions child{
       .program = options.worker_program, .name = "mpirun", .secret = group.secret};
@@ -87,7 +92,8 @@ absl::Status StartMpirun(const GroupOptions& options, int num_ranks, Mailbox* ma
       // Ranks may share cores, and their threads are ours to place.
       "--oversubscribe", "--bind-to", "none", "--mca", "orte_tmpdir_base", group.folder->path(),
       "-n", absl::StrCat(num_ranks), options.worker_program, "--comm", "mpi", "--once", "--listen",
-      "unix:" + group.folder->SocketPath("%r"), "--secret-file", group.folder->path() + "/secret"};
+      "unix:" + group.folder->SocketPath("%r"), "--secret-file", group.folder->path() + "/secret",
+      "--image-file", group.folder->path() + "/image.%r"};
   for (std::string& flag : CommonFlags(options)) child.arguments.push_back(std::move(flag));
   ASSIGN_OR_RETURN(auto process, ChildProcess::Start(child, PutInto(mailbox, -1)));
   group.children.push_back(std::move(process));
@@ -179,7 +185,7 @@ absl::StatusOr<LaunchedGroup> LaunchGroup(const GroupOptions& options, const Wei
   if (group.simulated) {
     RETURN_IF_ERROR(StartSimulation(options, num_ranks, mailbox, group));
   } else {
-    RETURN_IF_ERROR(group.mpirun ? StartMpirun(options, num_ranks, mailbox, group)
+    RETURN_IF_ERROR(group.mpirun ? StartMpirun(options, weights, mailbox, group)
                                  : StartChildren(options, weights, mailbox, group));
   }
   return group;

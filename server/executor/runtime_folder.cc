@@ -79,4 +79,10 @@ absl::Status RuntimeFolder::Write(const std::string& name, const std::string& co
   return absl::OkStatus();
 }
 
+absl::Status RuntimeFolder::Link(const std::string& name, const std::string& target) const {
+  std::string path = absl::StrCat(path_, "/", name);
+  if (symlink(target.c_str(), path.c_str()) == 0) return absl::OkStatus();
+  return absl::ErrnoToStatus(errno, absl::StrCat("cannot make the link ", path));
+}
+
 }  // namespace tessera::server

@@ -26,6 +26,8 @@ class RuntimeFolder {
   std::string SocketPath(const std::string& rank) const { return path_ + "/" + rank + ".sock"; }
   // A file that only this user may read.
   absl::Status Write(const std::string& name, const std::string& content) const;
+  // A symbolic link to `target`.
+  absl::Status Link(const std::string& name, const std::string& target) const;
 
  private:
   explicit RuntimeFolder(std::string path) : path_(std::move(path)) {}

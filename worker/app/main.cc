@@ -1,9 +1,12 @@
 // tessera-worker: holds one rank of a model and runs steps for a frontend.
+#include <fcntl.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <iostream>
 #include <optional>
@@ -16,6 +19,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "proto/rpc/session_auth.h"
 #include "proto/rpc/version.h"
 #include "worker/app/cache_folder.h"
@@ -46,6 +50,7 @@ struct Flags {
   bool self_check = false;
   int pairs = 0;  // ranks of the check; 0: none
   int image_fd = -1;
+  std::string image_file;
   std::string cache_dir;
   tessera::worker::RunnerRankOptions rank;
   tessera::worker::SimOptions sim;
@@ -142,6 +147,7 @@ void AddFlags(CLI::App& app, Flags& flags) {
       ->envname("TESSERA_TRACE_DIR")
       ->group(internal);
   app.add_option("--image-fd", flags.image_fd)->group(internal);
+  app.add_option("--image-file", flags.image_file)->group(internal);
 }
 
 void SetUpLog(const Flags& flags, std::optional<int> mpi_rank) {
@@ -183,6 +189,19 @@ absl::StatusOr<std::string> ReadSecret(const Flags& flags) {
   return absl::FailedPreconditionError("--secret-fd: the server has sent no secret");
 }
 
+// The memory of this rank's weights that the server holds; without it they are read again after a
+// restart.
+int OpenImage(const Flags& flags, std::optional<int> mpi_rank) {
+  if (flags.image_file.empty() || !mpi_rank) return flags.image_fd;
+  const std::string path = absl::StrReplaceAll(flags.image_file, {{"%r", absl::StrCat(*mpi_rank)}});
+  const int fd = open(path.c_str(), O_RDWR | O_CLOEXEC);
+  if (fd < 0) {
+    spdlog::warn("the server's memory for the weights cannot be opened ({}: {})", path,
+                 std::strerror(errno));
+  }
+  return fd;
+}
+
 int SelfCheck(const Flags& flags) {
   tessera::worker::PairCheckOptions pairs{
       .num_ranks = flags.pairs,
@@ -216,7 +235,7 @@ int Run(const Flags& flags) {
     status = secret.status();
   } else {
     // The server's, which outlives this process; or one of its own, which outlives a session.
-    tessera::worker::MemfdImages memory(flags.image_fd);
+    tessera::worker::MemfdImages memory(OpenImage(flags, mpi_rank));
     const std::string cache_folder = tessera::worker::CacheFolder(flags.cache_dir);
     tessera::worker::CachedImages cached(
         cache_folder, &memory, [](bool is_warning, const std::string& text) {

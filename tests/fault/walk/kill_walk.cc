@@ -45,11 +45,36 @@ v1::GenerateRequest Question(int number) {
   if (number % 6 >= 4) stop.set_min_tokens(20);
   if (number % 3 == 0) request.mutable_output()->set_logprobs(number % 4);
   if (number % 8 == 3) request.mutable_output()->set_prompt_logprobs(2);
+  if (number % 10 == 5) sampling.set_n(2 + number % 2);
+  if (number % 10 == 9) sampling.set_best_of(3);
   return request;
 }
 
+v1::GenerateRequest BeamQuestion(int number) {
+  v1::GenerateRequest request = Greedy({0, 300u + number, 581, 601}, 30 + number);
+  request.mutable_sampling()->set_beam_width(3);
+  request.mutable_sampling()->set_n(2);
+  request.mutable_output()->set_logprobs(1);
+  return request;
+}
+
+void CheckSame(const Reply& reply, const Reply& expected) {
+  CHECK(reply.text == expected.text);
+  CHECK(Bits(reply) == Bits(expected));
+  REQUIRE(reply.accepted.has_value() == expected.accepted.has_value());
+  REQUIRE(reply.finished.has_value());
+  if (reply.accepted) {
+    CHECK(reply.accepted->SerializeAsString() == expected.accepted->SerializeAsString());
+  }
+  // What was found in the prefix cache depends on who came before.
+  v1::Finished finished = *reply.finished;
+  finished.mutable_usage()->set_cached_tokens(expected.finished->usage().cached_tokens());
+  CHECK(finished.SerializeAsString() == expected.finished->SerializeAsString());
+}
+
 struct Timed {
-  Reply reply;
+  Replies replies;
+  grpc::Status status;
   Clock::duration longest_pause = {};
 };
 
@@ -59,31 +84,33 @@ Timed Ask(Api& api, const v1::GenerateRequest& request) {
   auto reader = api.inference().Generate(&context, request);
   v1::GenerateResponse response;
   auto last = Clock::now();
+  // The way to the first token is a wait in the queue as well, and beams are told at their end.
+  bool flows = false;
   while (reader->Read(&response)) {
     auto now = Clock::now();
-    // The way to the first token is a wait in the queue as well.
-    if (response.has_delta() && !timed.reply.ids.empty()) {
+    if (response.has_delta() && flows) {
       timed.longest_pause = std::max(timed.longest_pause, now - last);
     }
+    flows |= response.delta().token_ids_size() > 0;
     last = now;
-    Add(response, timed.reply);
+    // Nothing is drawn for beams: their seed means nothing, and is another one each time.
+    if (request.sampling().has_beam_width() && response.has_accepted()) {
+      response.mutable_accepted()->clear_seed();
+    }
+    Add(response, timed.replies);
   }
-  timed.reply.status = reader->Finish();
+  timed.status = reader->Finish();
   return timed;
 }
 
-void CheckSame(const Reply& reply, const Reply& expected) {
-  INFO(reply.status.error_message());
-  REQUIRE(reply.status.ok());
-  CHECK(reply.text == expected.text);
-  CHECK(Bits(reply) == Bits(expected));
-  REQUIRE(reply.accepted.has_value());
-  REQUIRE(reply.finished.has_value());
-  CHECK(reply.accepted->SerializeAsString() == expected.accepted->SerializeAsString());
-  // What was found in the prefix cache depends on who came before.
-  v1::Finished finished = *reply.finished;
-  finished.mutable_usage()->set_cached_tokens(expected.finished->usage().cached_tokens());
-  CHECK(finished.SerializeAsString() == expected.finished->SerializeAsString());
+void CheckSame(const Timed& timed, const Timed& expected) {
+  INFO(timed.status.error_message());
+  REQUIRE(timed.status.ok());
+  REQUIRE(timed.replies.size() == expected.replies.size());
+  for (const auto& [index, reply] : timed.replies) {
+    INFO("sequence " << index);
+    CheckSame(reply, expected.replies.at(index));
+  }
 }
 
 // Sends signals to the workers of a server, at random.
@@ -138,7 +165,9 @@ void WalkAndCheck(const WalkOptions& options) {
   Server server(flags);
   Api api(server.target());
   std::vector<v1::GenerateRequest> questions;
-  for (int i = 0; i < options.streams; ++i) questions.push_back(Question(i));
+  for (int i = 0; i < options.streams; ++i) {
+    questions.push_back(i % 16 == 11 ? BeamQuestion(i) : Question(i));
+  }
   auto ask_all = [&](auto&& done) {
     std::vector<std::future<std::vector<Timed>>> futures;
     for (const auto& question : questions) {
@@ -154,7 +183,7 @@ void WalkAndCheck(const WalkOptions& options) {
     return answers;
   };
   auto undisturbed = ask_all([] { return true; });
-  for (const auto& answer : undisturbed) REQUIRE(answer[0].reply.status.ok());
+  for (const auto& answer : undisturbed) REQUIRE(answer[0].status.ok());
 
   std::atomic<bool> over = false;
   auto walk = std::async(std::launch::async, [&] {
@@ -168,7 +197,7 @@ void WalkAndCheck(const WalkOptions& options) {
   for (size_t i = 0; i < disturbed.size(); ++i) {
     for (const Timed& timed : disturbed[i]) {
       INFO("stream " << i << ", answer " << count);
-      CheckSame(timed.reply, undisturbed[i][0].reply);
+      CheckSame(timed, undisturbed[i][0]);
       longest = std::max(longest, timed.longest_pause);
       ++count;
     }

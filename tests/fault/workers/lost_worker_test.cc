@@ -105,6 +105,8 @@ void CheckMpiRecovery(int signal) {
     CHECK(group.WaitReady() == first + 1);
     GoldenCase golden = DemoGolden()[0];
     CHECK(group.Complete(first + 1, golden.prompt, 64) == golden.output);
+    // The weights were still there.
+    for (const auto& rank : group.executor().GetStatus().ranks) CHECK(rank.weight_bytes_read == 0);
     CHECK_FALSE(Runs(pid));
   }
   CHECK(ChildProcesses().empty());

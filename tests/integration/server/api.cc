@@ -50,6 +50,11 @@ void Add(const v1::GenerateResponse& response, Reply& reply) {
   reply.logprobs.insert(reply.logprobs.end(), delta.logprobs().begin(), delta.logprobs().end());
 }
 
+void Add(const v1::GenerateResponse& response, Replies& replies) {
+  uint32_t index = response.has_finished() ? response.finished().index() : response.delta().index();
+  Add(response, replies[index]);
+}
+
 Reply ReadAll(grpc::ClientReader<v1::GenerateResponse>& reader) {
   Reply reply;
   v1::GenerateResponse response;

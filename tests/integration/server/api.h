@@ -3,6 +3,7 @@
 #define TESSERA_TESTS_INTEGRATION_SERVER_API_H_
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -70,6 +71,10 @@ class Api {
 // Reads a stream to its end.
 Reply ReadAll(grpc::ClientReader<v1::GenerateResponse>& reader);
 void Add(const v1::GenerateResponse& response, Reply& reply);
+
+// Answers of one request by their index: n, best_of and beams give several.
+using Replies = std::map<uint32_t, Reply>;
+void Add(const v1::GenerateResponse& response, Replies& replies);
 
 // A greedy request that returns ids.
 v1::GenerateRequest Greedy(const std::vector<uint32_t>& prompt, uint32_t max_tokens);

@@ -34,7 +34,7 @@ TEST_CASE("health tells ready and live apart, and does not know other services")
 }
 
 TEST_CASE("a watch of health sees the server begin to drain") {
-  Server server = Demo();
+  Server server({"--model", DemoModel().string(), "--tp", "2", "--drain-timeout", "600"});
   Api api(server.target());
   v1::GenerateRequest long_one = Greedy({0, 581}, 1000);
   long_one.mutable_stop()->set_ignore_eos(true);
@@ -56,7 +56,7 @@ TEST_CASE("a watch of health sees the server begin to drain") {
   CHECK(response.status() == Health::NOT_SERVING);
   CHECK(api.Generate(Greedy({0}, 1)).status.error_code() == grpc::StatusCode::UNAVAILABLE);
   Reply reply = ReadAll(*running);
-  CHECK(reply.status.ok());
+  REQUIRE(reply.status.ok());
   CHECK(reply.finished->usage().completion_tokens() == 1000);
   CHECK(server.process().WaitForExit() == 0);
 }

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
 #include <thread>
 
 #include "tests/integration/server/api.h"
@@ -25,22 +24,17 @@ v1::GenerateRequest Drawn(uint64_t seed, uint32_t max_tokens) {
   return request;
 }
 
-// Answers of a stream by their index.
-std::map<uint32_t, Reply> GenerateSeveral(Api& api, const v1::GenerateRequest& request,
-                                          grpc::Status* status) {
+Replies GenerateSeveral(Api& api, const v1::GenerateRequest& request, grpc::Status* status) {
   grpc::ClientContext context;
   auto reader = api.inference().Generate(&context, request);
-  std::map<uint32_t, Reply> replies;
+  Replies replies;
   v1::GenerateResponse response;
-  while (reader->Read(&response)) {
-    if (response.has_delta()) Add(response, replies[response.delta().index()]);
-    if (response.has_finished()) Add(response, replies[response.finished().index()]);
-  }
+  while (reader->Read(&response)) Add(response, replies);
   *status = reader->Finish();
   return replies;
 }
 
-std::map<uint32_t, Reply> GenerateSeveral(Api& api, const v1::GenerateRequest& request) {
+Replies GenerateSeveral(Api& api, const v1::GenerateRequest& request) {
   grpc::Status status;
   auto replies = GenerateSeveral(api, request, &status);
   INFO(status.error_message());
@@ -89,7 +83,7 @@ TEST_CASE("several answers keep their bits where sequences wait for seats and bl
   v1::GenerateRequest request = Drawn(11, 40);
   request.mutable_sampling()->set_n(6);
   request.mutable_stop()->set_ignore_eos(true);
-  std::map<uint32_t, Reply> wide, narrow;
+  Replies wide, narrow;
   {
     Server server({"--model", DemoModel().string()});
     Api api(server.target());
@@ -192,7 +186,7 @@ TEST_CASE("beams keep their answers where they and others fight for blocks") {
   request.mutable_sampling()->set_beam_width(3);
   request.mutable_sampling()->set_n(3);
   request.mutable_stop()->set_ignore_eos(true);
-  std::map<uint32_t, Reply> calm;
+  Replies calm;
   {
     Server server({"--model", DemoModel().string()});
     Api api(server.target());
@@ -200,7 +194,7 @@ TEST_CASE("beams keep their answers where they and others fight for blocks") {
   }
   Server server({"--model", DemoModel().string(), "--max-num-seqs", "4", "--max-model-len", "64",
                  "--num-kv-blocks", "9"});
-  std::map<uint32_t, Reply> fought[3];
+  Replies fought[3];
   std::vector<std::thread> clients;
   for (auto& replies : fought) {
     clients.emplace_back([&] {

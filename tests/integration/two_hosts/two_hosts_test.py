@@ -93,11 +93,15 @@ class TwoHosts(unittest.TestCase):
             worker.wait_for(["listening"])
         return ",".join(f"{HOSTS[host]}:{port}" for host, port in zip(HOSTS, ports))
 
-    def server(self, workers, secret):
+    def server(self, workers, secret, *flags):
         return Process(self, FIRST, OPTIONS.bin / "tessera-server", "--model",
                        OPTIONS.source / "deploy/models/demo/model", "--tp", 2, "--dtype", "f32",
                        "--comm", "gloo", "--workers", workers, "--secret-file", secret,
-                       "--collective-interface", "eth0", "--host", HOSTS[FIRST], "--grpc-port", 8001)
+                       "--collective-interface", "eth0", "--host", HOSTS[FIRST], "--grpc-port", 8001, *flags)
+
+    def complete(self, *flags):
+        return [*map(str, ["ip", "netns", "exec", FIRST, OPTIONS.bin / "tessera", "--target",
+                           f"{HOSTS[FIRST]}:8001", "complete", "Once upon a time", *flags])]
 
     def test_serves_the_golden_tokens(self):
         secret = self.secret("secret", "correct horse battery staple")
@@ -112,6 +116,32 @@ class TwoHosts(unittest.TestCase):
             capture_output=True, text=True, timeout=HANG)
         self.assertEqual(answer.returncode, 0, answer.stderr)
         self.assertEqual(json.loads(answer.stdout)["sequences"][0]["token_ids"], case["output_ids"])
+
+    def test_a_cut_link_only_delays_a_stream(self):
+        secret = self.secret("secret", "correct horse battery staple")
+        server = self.server(self.workers(secret, (9120, 9121)), secret, "--step-timeout", 1)
+        server.wait_for(["ready: "])
+        flags = ["--seed", 7, "--temperature", 1, "--max-tokens", 600, "--ignore-eos"]
+        undisturbed = subprocess.run(self.complete(*flags), capture_output=True, timeout=HANG)
+        self.assertEqual(undisturbed.returncode, 0, undisturbed.stderr)
+        client = subprocess.Popen(self.complete(*flags), stdout=subprocess.PIPE)
+        self.addCleanup(client.wait)
+        self.addCleanup(client.kill)
+        text, pauses, last, cut = b"", [], time.monotonic(), 0
+        while part := os.read(client.stdout.fileno(), 65536):
+            pauses.append(time.monotonic() - last)
+            last = time.monotonic()
+            text += part
+            if cut < 2 and len(text) > (cut + 1) * len(undisturbed.stdout) // 4:
+                cut += 1
+                ip("-n", SECOND, "link", "set", "eth0", "down")
+                time.sleep(1.5)  # longer than a step may take, so that the group is lost
+                ip("-n", SECOND, "link", "set", "eth0", "up")
+        self.assertEqual(cut, 2)
+        self.assertEqual(client.wait(), 0)
+        self.assertEqual(text, undisturbed.stdout)
+        self.assertIn("lost", server.text())
+        print(f"the longest pause with the link cut for 1.5 s: {max(pauses[1:]):.2f} s")
 
     def test_a_worker_refuses_a_server_without_its_secret(self):
         workers = self.workers(self.secret("theirs", "the workers' secret"), (9110, 9111))
