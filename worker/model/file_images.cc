@@ -25,6 +25,7 @@ namespace fs = std::filesystem;
 constexpr int64_t kHeaderBytes = 4096;
 constexpr const char* kSuffix = ".image";
 constexpr const char* kTemporary = ".packing-";  // and six characters
+constexpr int kTries = 100;                      // of making one
 constexpr auto kUnusedFor = std::chrono::hours(24 * 30);
 
 absl::Status SystemError(const fs::path& path, const char* call) {
@@ -115,6 +116,24 @@ void FileImages::Discard() {
   fd_ = -1;
 }
 
+// Locked before it has any bytes. Who cleans up at that moment takes it for an abandoned one, and
+// holds its lock or has removed it: then there is a next one.
+absl::Status FileImages::CreateTemporary() {
+  for (int tries = 0; tries < kTries; ++tries) {
+    std::string pattern = (folder_ / absl::StrCat(kTemporary, "XXXXXX")).string();
+    fd_ = mkostemp(pattern.data(), O_CLOEXEC);
+    if (fd_ < 0) return SystemError(folder_, "mkostemp");
+    temporary_ = pattern;
+    struct stat info {};
+    const bool locked = flock(fd_, LOCK_EX | LOCK_NB) == 0;
+    if (!locked && errno != EWOULDBLOCK) return SystemError(temporary_, "flock");
+    if (locked && fstat(fd_, &info) == 0 && info.st_nlink == 1) return absl::OkStatus();
+    Discard();
+  }
+  return absl::FailedPreconditionError(
+      absl::StrCat("worker: other processes lock every new file in ", folder_.string()));
+}
+
 absl::StatusOr<Buffer> FileImages::Make(const ImageKey& key) {
   Discard();
   std::error_code error;
@@ -131,13 +150,10 @@ absl::StatusOr<Buffer> FileImages::Make(const ImageKey& key) {
         absl::StrCat("worker: the weights' image has ", wanted, " bytes, but ", folder_.string(),
                      " has ", left, " left, of which ", kept, " are not taken"));
   }
-  std::string pattern = (folder_ / absl::StrCat(kTemporary, "XXXXXX")).string();
-  fd_ = mkostemp(pattern.data(), O_CLOEXEC);
-  if (fd_ < 0) return SystemError(folder_, "mkostemp");
-  temporary_ = pattern;
+  RETURN_IF_ERROR(CreateTemporary());
   // All blocks now: a full disk must be an error here, not a signal at some store.
   errno = posix_fallocate(fd_, 0, static_cast<off_t>(wanted));
-  if (errno != 0 || flock(fd_, LOCK_EX | LOCK_NB) != 0) {
+  if (errno != 0) {
     const absl::Status status = SystemError(temporary_, "posix_fallocate");
     Discard();
     return status;

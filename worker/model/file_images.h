@@ -36,6 +36,7 @@ class FileImages final : public WeightImages {
 
  private:
   void RemoveOld();
+  absl::Status CreateTemporary();
   void Discard();
 
   std::filesystem::path folder_;

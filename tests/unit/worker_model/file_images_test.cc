@@ -8,6 +8,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <iostream>
 #include <string>
 #include <vector>
 
@@ -93,6 +94,28 @@ TEST_CASE("what another process is packing is left alone") {
   std::memset(image->data(), 'x', static_cast<size_t>(kKey.bytes));
   REQUIRE(first.Keep(kKey, *std::move(image)).ok());
   CHECK(second.Find(kKey)->data()[0] == std::byte{'x'});
+}
+
+TEST_CASE("ranks that make their images at the same time do not clean each other's away") {
+  tests::TempDir dir;
+  std::vector<pid_t> ranks;
+  for (int rank = 0; rank < 4; ++rank) {
+    ranks.push_back(fork());
+    if (ranks.back() != 0) continue;
+    bool good = true;
+    for (int round = 0; round < 200; ++round) {
+      FileImages images(dir.path());
+      auto image = images.Make(kKey);
+      good = good && image.ok() && NamesIn(dir.path()).size() <= 4;
+      if (!image.ok()) std::cerr << image.status().ToString() << std::endl;
+    }
+    _exit(good ? 0 : 1);
+  }
+  for (const pid_t rank : ranks) {
+    int status = 1;
+    CHECK(waitpid(rank, &status, 0) == rank);
+    CHECK(status == 0);
+  }
 }
 
 TEST_CASE("a file that is cut off, changed in its header, or another's to write is not used") {
