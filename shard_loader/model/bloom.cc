@@ -2,6 +2,7 @@
 // transformers' BloomConfig.
 #include "shard_loader/model/family.h"
 #include "shard_loader/model/hugging_face.h"
+#include "shard_loader/model/lineages.h"
 
 namespace tessera::shard_loader {
 namespace {
@@ -25,36 +26,12 @@ void Parse(ConfigReader& config, DecoderSpec& spec) {
 }
 
 const std::vector<NamePattern>& Names() {
-  static const auto& names = *new std::vector<NamePattern>{
-      {TensorRole::kEmbedding, "transformer.word_embeddings.weight"},
-      {TensorRole::kEmbeddingNorm, "transformer.word_embeddings_layernorm.weight"},
-      {TensorRole::kEmbeddingNormBias, "transformer.word_embeddings_layernorm.bias"},
-      {TensorRole::kAttentionNorm, "transformer.h.{}.input_layernorm.weight"},
-      {TensorRole::kAttentionNormBias, "transformer.h.{}.input_layernorm.bias"},
-      {TensorRole::kQuery, "transformer.h.{}.self_attention.query_key_value.weight",
-       StoredAs::kGroups},
-      {TensorRole::kKey, "transformer.h.{}.self_attention.query_key_value.weight",
-       StoredAs::kGroups},
-      {TensorRole::kValue, "transformer.h.{}.self_attention.query_key_value.weight",
-       StoredAs::kGroups},
-      {TensorRole::kQueryBias, "transformer.h.{}.self_attention.query_key_value.bias",
-       StoredAs::kGroups},
-      {TensorRole::kKeyBias, "transformer.h.{}.self_attention.query_key_value.bias",
-       StoredAs::kGroups},
-      {TensorRole::kValueBias, "transformer.h.{}.self_attention.query_key_value.bias",
-       StoredAs::kGroups},
-      {TensorRole::kOutput, "transformer.h.{}.self_attention.dense.weight"},
-      {TensorRole::kOutputBias, "transformer.h.{}.self_attention.dense.bias"},
-      {TensorRole::kMlpNorm, "transformer.h.{}.post_attention_layernorm.weight"},
-      {TensorRole::kMlpNormBias, "transformer.h.{}.post_attention_layernorm.bias"},
-      {TensorRole::kUp, "transformer.h.{}.mlp.dense_h_to_4h.weight"},
-      {TensorRole::kUpBias, "transformer.h.{}.mlp.dense_h_to_4h.bias"},
-      {TensorRole::kDown, "transformer.h.{}.mlp.dense_4h_to_h.weight"},
-      {TensorRole::kDownBias, "transformer.h.{}.mlp.dense_4h_to_h.bias"},
-      {TensorRole::kFinalNorm, "transformer.ln_f.weight"},
-      {TensorRole::kFinalNormBias, "transformer.ln_f.bias"},
-      {TensorRole::kHead, "lm_head.weight"},
-  };
+  static const auto& names = *new std::vector<NamePattern>(
+      Renamed(BloomNames(),
+              {
+                  {TensorRole::kEmbeddingNorm, "transformer.word_embeddings_layernorm.weight"},
+                  {TensorRole::kEmbeddingNormBias, "transformer.word_embeddings_layernorm.bias"},
+              }));
   return names;
 }
 

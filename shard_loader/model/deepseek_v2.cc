@@ -3,21 +3,13 @@
 #include <string>
 
 #include "shard_loader/model/family.h"
-#include "shard_loader/model/hugging_face.h"
+#include "shard_loader/model/lineages.h"
 
 namespace tessera::shard_loader {
 namespace {
 
 void Parse(ConfigReader& config, DecoderSpec& spec) {
-  CommonDefaults defaults;
-  defaults.context_length = 2048;
-  defaults.head_size = 64;  // not read: a head has two parts
-  defaults.rope.whole_head_only = true;
-  ReadCommon(config, defaults, spec);
-  ReadLatentAttention(config, spec);
-  ReadMoe(config, {.experts_per_token = 6}, spec);
-  ReadExpertGroups(config, spec);
-  RequireFlag(config, "attention_bias", false, false);
+  ReadDeepseekBlock(config, 2048, {.experts_per_token = 6}, spec);
   // transformers leaves norm_topk_prob out of account, the authors' own code does not scale then.
   RequireFlag(config, "norm_topk_prob", false, false);
   const std::string method = config.String("topk_method", "greedy");
@@ -29,26 +21,6 @@ void Parse(ConfigReader& config, DecoderSpec& spec) {
   }
 }
 
-const std::vector<NamePattern>& Names() {
-  static const auto& names = *new std::vector<NamePattern>(Renamed(
-      Renamed(LlamaNames(), MlpExpertNames()),
-      {
-          {TensorRole::kQueryDown, "model.layers.{}.self_attn.q_a_proj.weight"},
-          {TensorRole::kQueryDownNorm, "model.layers.{}.self_attn.q_a_layernorm.weight"},
-          {TensorRole::kQuery, "model.layers.{}.self_attn.q_b_proj.weight"},
-          {TensorRole::kQuery, "model.layers.{}.self_attn.q_proj.weight"},
-          {TensorRole::kLatentDown, "model.layers.{}.self_attn.kv_a_proj_with_mqa.weight",
-           StoredAs::kBlocks},
-          {TensorRole::kKeyRope, "model.layers.{}.self_attn.kv_a_proj_with_mqa.weight",
-           StoredAs::kBlocks},
-          {TensorRole::kLatentNorm, "model.layers.{}.self_attn.kv_a_layernorm.weight"},
-          {TensorRole::kKey, "model.layers.{}.self_attn.kv_b_proj.weight", StoredAs::kLatentHeads},
-          {TensorRole::kValue, "model.layers.{}.self_attn.kv_b_proj.weight",
-           StoredAs::kLatentHeads},
-      }));
-  return names;
-}
-
 }  // namespace
 
 const Family& DeepseekV2Family() {
@@ -56,7 +28,7 @@ const Family& DeepseekV2Family() {
       *new Family{"deepseek_v2",
                   {"DeepseekV2ForCausalLM"},
                   Parse,
-                  Names,
+                  DeepseekNames,
                   "DeepSeek V2, V2 Lite: latent attention with or without q_lora, softmax routing, "
                   "groups, shared experts, first layers dense, yarn with mscale"};
   return family;

@@ -1,10 +1,8 @@
 #include "shard_loader/model/megatron.h"
 
-#include <charconv>
-
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "shard_loader/model/strict_json.h"
+#include "shard_loader/model/megatron_names.h"
 #include "shard_loader/status_macros.h"
 
 namespace tessera::shard_loader {
@@ -12,54 +10,28 @@ namespace {
 
 using nlohmann::json;
 
-struct Row {
-  const char* megatron;
-  const char* hugging_face;
-  MegatronPart part;
-};
-
-constexpr Row kNames[] = {
+constexpr MegatronRow kNames[] = {
     {"embedding.word_embeddings.weight", "model.embed_tokens.weight", MegatronPart::kVocab},
+    {"word_embeddings_for_head.weight", "model.embed_tokens.weight", MegatronPart::kVocab},
     {"output_layer.weight", "lm_head.weight", MegatronPart::kVocab},
     {"final_norm.weight", "model.norm.weight", MegatronPart::kWhole},
     {"final_layernorm.weight", "model.norm.weight", MegatronPart::kWhole},
 };
 
-constexpr Row kLayerNames[] = {
-    {"input_norm.weight", "input_layernorm.weight", MegatronPart::kWhole},
-    {"input_layernorm.weight", "input_layernorm.weight", MegatronPart::kWhole},
-    {"self_attention.linear_qkv.layer_norm_weight", "input_layernorm.weight", MegatronPart::kWhole},
-    {"post_attention_norm.weight", "post_attention_layernorm.weight", MegatronPart::kWhole},
-    {"post_attention_layernorm.weight", "post_attention_layernorm.weight", MegatronPart::kWhole},
-    {"pre_mlp_layernorm.weight", "post_attention_layernorm.weight", MegatronPart::kWhole},
-    {"mlp.linear_fc1.layer_norm_weight", "post_attention_layernorm.weight", MegatronPart::kWhole},
-    {"self_attention.query_key_value.weight", "weight", MegatronPart::kQkv},
-    {"self_attention.query_key_value.bias", "bias", MegatronPart::kQkv},
-    {"attention.query_key_value.weight", "weight", MegatronPart::kQkv},
-    {"attention.query_key_value.bias", "bias", MegatronPart::kQkv},
-    {"self_attention.linear_qkv.weight", "weight", MegatronPart::kQkv},
-    {"self_attention.linear_qkv.bias", "bias", MegatronPart::kQkv},
+constexpr MegatronRow kLayerNames[] = {
+    {"first_norm.weight", "input_layernorm.weight", MegatronPart::kWhole},
+    {"second_norm.weight", "post_attention_layernorm.weight", MegatronPart::kWhole},
+    {"qkv.weight", "weight", MegatronPart::kQkv},
+    {"qkv.bias", "bias", MegatronPart::kQkv},
     {"self_attention.q_layernorm.weight", "self_attn.q_norm.weight", MegatronPart::kWhole},
     {"self_attention.k_layernorm.weight", "self_attn.k_norm.weight", MegatronPart::kWhole},
-    {"self_attention.dense.weight", "self_attn.o_proj.weight", MegatronPart::kColumns},
-    {"self_attention.dense.bias", "self_attn.o_proj.bias", MegatronPart::kWhole},
-    {"attention.dense.weight", "self_attn.o_proj.weight", MegatronPart::kColumns},
-    {"attention.dense.bias", "self_attn.o_proj.bias", MegatronPart::kWhole},
-    {"self_attention.linear_proj.weight", "self_attn.o_proj.weight", MegatronPart::kColumns},
-    {"self_attention.linear_proj.bias", "self_attn.o_proj.bias", MegatronPart::kWhole},
-    {"mlp.dense_h_to_4h.weight", "weight", MegatronPart::kGateUp},
-    {"mlp.dense_h_to_4h.bias", "bias", MegatronPart::kGateUp},
-    {"mlp.linear_fc1.weight", "weight", MegatronPart::kGateUp},
-    {"mlp.linear_fc1.bias", "bias", MegatronPart::kGateUp},
-    {"mlp.dense_4h_to_h.weight", "mlp.down_proj.weight", MegatronPart::kColumns},
-    {"mlp.dense_4h_to_h.bias", "mlp.down_proj.bias", MegatronPart::kWhole},
-    {"mlp.linear_fc2.weight", "mlp.down_proj.weight", MegatronPart::kColumns},
-    {"mlp.linear_fc2.bias", "mlp.down_proj.bias", MegatronPart::kWhole},
+    {"output.weight", "self_attn.o_proj.weight", MegatronPart::kColumns},
+    {"output.bias", "self_attn.o_proj.bias", MegatronPart::kWhole},
+    {"up.weight", "weight", MegatronPart::kGateUp},
+    {"up.bias", "bias", MegatronPart::kGateUp},
+    {"down.weight", "mlp.down_proj.weight", MegatronPart::kColumns},
+    {"down.bias", "mlp.down_proj.bias", MegatronPart::kWhole},
 };
-
-// Where the same things lie in the state dicts of several releases.
-constexpr std::string_view kPrefixes[] = {"model.", "language_model.", "encoder.", "transformer.",
-                                          "decoder."};
 
 // Reads the arguments.
 class Converter {
@@ -151,12 +123,6 @@ class Converter {
   json config_ = json::object();
 };
 
-constexpr int64_t kMostLayers = 1 << 16;
-
-bool IsNothing(std::string_view name) {
-  return name.ends_with("._extra_state") || name.find("inv_freq") != name.npos;
-}
-
 }  // namespace
 
 absl::StatusOr<std::string> ConfigOfMegatron(const json& args, const std::string& file) {
@@ -165,30 +131,7 @@ absl::StatusOr<std::string> ConfigOfMegatron(const json& args, const std::string
 
 absl::StatusOr<MegatronName> HuggingFaceNameOfMegatron(std::string_view name,
                                                        const std::string& file) {
-  const std::string_view given = name;
-  if (IsNothing(name)) return MegatronName{};
-  for (const std::string_view prefix : kPrefixes) {
-    if (name.starts_with(prefix)) name.remove_prefix(prefix.size());
-  }
-  for (const Row& row : kNames) {
-    if (name == row.megatron) return MegatronName{row.part, -1, row.hugging_face};
-  }
-  constexpr std::string_view kLayers = "layers.";
-  if (name.starts_with(kLayers)) {
-    name.remove_prefix(kLayers.size());
-    const size_t dot = std::min(name.find('.'), name.size());
-    int64_t layer = -1;
-    const auto [stop, error] = std::from_chars(name.data(), name.data() + dot, layer);
-    const bool is_number =
-        error == std::errc() && stop == name.data() + dot && layer >= 0 && layer < kMostLayers;
-    for (const Row& row : kLayerNames) {
-      if (is_number && dot < name.size() && name.substr(dot + 1) == row.megatron) {
-        return MegatronName{row.part, layer, row.hugging_face};
-      }
-    }
-  }
-  return absl::UnimplementedError(absl::StrCat("shard_loader: ", file, ": tensor '", Excerpt(given),
-                                               "' is no weight of a supported Megatron model"));
+  return FindMegatronName(name, kNames, kLayerNames, "model", file);
 }
 
 }  // namespace tessera::shard_loader
