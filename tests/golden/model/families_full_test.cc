@@ -16,6 +16,16 @@ TEST_CASE("answers of every family are equal at every degree") {
   }
 }
 
+TEST_CASE("answers of every format's checkpoint are equal at every degree") {
+  int checked = 0;
+  for (const std::string& name : FormatCheckpoints()) {
+    INFO(name);
+    CHECK(CheckDegrees(name, {{1, 2}, {2, 1}, {2, 2}, {3, 1}, {3, 2}, {4, 1}, {4, 2}}) == 7);
+    ++checked;
+  }
+  CHECK(checked >= 25);
+}
+
 TEST_CASE("answers of every family are equal on every instruction set") {
   for (const std::string& name : FamilyCheckpoints()) {
     const std::vector<Answer> expected = RunFamily(name, {});

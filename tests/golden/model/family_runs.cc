@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <catch2/catch.hpp>
+#include <cstdlib>
 #include <filesystem>
 
 #include "shard_loader/load/checkpoint.h"
@@ -20,17 +21,29 @@ bool Fits(const std::string& name, Degrees degrees) {
   return shard_loader::MakeRankPlans(checkpoint->spec(), {degrees.tp, degrees.pp}).ok();
 }
 
+// Those of `parent` with golden answers; `parent` is a folder of the fixtures, or a whole path.
+void AddFolders(const std::string& parent, std::vector<std::string>* names) {
+  const auto old = static_cast<std::ptrdiff_t>(names->size());
+  for (const auto& entry : std::filesystem::directory_iterator(Fixture(parent))) {
+    if (!std::filesystem::exists(entry.path() / "golden.json")) continue;
+    names->push_back(parent + "/" + entry.path().filename().string());
+  }
+  std::sort(names->begin() + old, names->end());
+}
+
 }  // namespace
 
 std::vector<std::string> FamilyCheckpoints() {
   std::vector<std::string> names;
-  for (const char* parent : {"checkpoints", "families"}) {
-    for (const auto& entry : std::filesystem::directory_iterator(Fixture(parent))) {
-      if (!std::filesystem::exists(entry.path() / "golden.json")) continue;
-      names.push_back(std::string(parent) + "/" + entry.path().filename().string());
-    }
-  }
-  std::sort(names.begin(), names.end());
+  AddFolders("checkpoints", &names);
+  AddFolders("families", &names);
+  if (const char* more = std::getenv("TESSERA_MORE_CHECKPOINTS")) AddFolders(more, &names);
+  return names;
+}
+
+std::vector<std::string> FormatCheckpoints() {
+  std::vector<std::string> names;
+  AddFolders("formats", &names);
   return names;
 }
 

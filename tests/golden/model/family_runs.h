@@ -15,8 +15,11 @@ struct Degrees {
 };
 
 // The folders below tests/fixtures that hold a checkpoint of a family and its golden answers, in
-// one order.
+// one order; and, as whole paths, those below the folder that TESSERA_MORE_CHECKPOINTS names.
 std::vector<std::string> FamilyCheckpoints();
+
+// Likewise those that hold one in another format than its family's own.
+std::vector<std::string> FormatCheckpoints();
 
 // Some greedy steps after each golden prompt, together; prompts are taken in chunks.
 std::vector<Answer> RunFamily(const std::string& name, const GroupOptions& options);

@@ -93,17 +93,11 @@ void CheckFolder(const std::string& name) {
 }
 
 TEST_CASE("checkpoints of other formats give the reference's tokens and logprobs") {
-  for (const char* name :
-       {"pytorch_bin",         "pytorch_bin_legacy",   "pytorch_bin_sharded",
-        "pytorch_bin_views",   "gguf_llama_f32",       "gguf_llama_f16",
-        "gguf_llama_q8_0",     "gguf_llama_q4_0",      "meta_llama_mp2",
-        "meta_llama3_mp2",     "megatron_llama_tp2",   "megatron_core_llama_gqa_tp2",
-        "deepspeed",           "deepspeed_zero3",      "flax_llama",
-        "numpy_npz",           "torch_dist_llama",     "megatron_dist_llama_tp2_pp2",
-        "deepspeed_universal", "tensorflow_llama",     "t5x_llama",
-        "orbax_llama",         "orbax_ocdbt_llama",    "tf_h5_gpt2",
-        "tensorflow_gpt2",     "megatron_gpt_tp2_pp2", "gpt_oss_mxfp4"}) {
-    CheckFolder(std::string("formats/") + name);
+  const std::vector<std::string> names = FormatCheckpoints();
+  CHECK(names.size() >= 27);
+  for (const std::string& name : names) {
+    INFO(name);
+    CheckFolder(name);
   }
 }
 

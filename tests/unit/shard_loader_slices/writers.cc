@@ -102,35 +102,30 @@ std::string NpyRecord(const ModelTensor& tensor) {
   return record + header + Halves(tensor.elements());
 }
 
-void PickleText(std::string* out, const std::string& text) {
-  *out += 'X';
-  Put<uint32_t>(out, static_cast<uint32_t>(text.size()));
+// Flax's kernels are [inputs, outputs]; `shape` is turned so.
+std::string FlaxName(const ModelTensor& tensor, std::vector<int64_t>* shape) {
+  std::string name = tensor.name;
+  *shape = tensor.shape;
+  if (absl::StrContains(name, "embed_tokens")) {
+    name.replace(name.size() - 6, 6, "embedding");
+  } else if (shape->size() > 1) {
+    name.replace(name.size() - 6, 6, "kernel");
+    std::swap((*shape)[0], (*shape)[1]);
+  }
+  return name;
+}
+
+template <typename T>
+void PutBigEndian(std::string* out, T value) {
+  for (int shift = 8 * (sizeof(T) - 1); shift >= 0; shift -= 8) {
+    *out += static_cast<char>(value >> shift & 0xff);
+  }
+}
+
+void PutShortText(std::string* out, const std::string& text) {
+  *out += '\xd9';
+  PutBigEndian<uint8_t>(out, static_cast<uint8_t>(text.size()));
   *out += text;
-}
-
-void PickleNumber(std::string* out, int64_t number) {
-  *out += 'J';
-  Put<int32_t>(out, static_cast<int32_t>(number));
-}
-
-// torch._utils._rebuild_tensor_v2(storage, 0, shape, strides, False, OrderedDict()).
-void PickleTensor(std::string* out, const ModelTensor& tensor, const std::string& key) {
-  *out += "ctorch._utils\n_rebuild_tensor_v2\n((";
-  PickleText(out, "storage");
-  *out += "ctorch\nHalfStorage\n";
-  PickleText(out, key);
-  PickleText(out, "cpu");
-  PickleNumber(out, tensor.elements());
-  *out += "tQ";
-  PickleNumber(out, 0);
-  *out += '(';
-  for (const int64_t dimension : tensor.shape) PickleNumber(out, dimension);
-  *out += "t(";
-  if (tensor.shape.size() > 1) PickleNumber(out, tensor.shape[1]);
-  PickleNumber(out, 1);
-  *out +=
-      "t\x89"
-      "ccollections\nOrderedDict\n)RtR";
 }
 
 }  // namespace
@@ -197,34 +192,40 @@ void WriteNpzModel(const ModelSize& size, const fs::path& folder) {
   WriteFile(folder / "model.npz", MakeZip(records));
 }
 
-void WriteTorchModel(const ModelSize& size, const fs::path& folder) {
-  WriteConfig(size, folder);
-  std::string pickle = "\x80\x02}(";
-  std::vector<std::pair<std::string, std::string>> records = {{"archive/data.pkl", ""}};
-  for (const ModelTensor& tensor : TensorsOf(size)) {
-    const std::string key = absl::StrCat(records.size() - 1);
-    PickleText(&pickle, tensor.name);
-    PickleTensor(&pickle, tensor, key);
-    records.emplace_back("archive/data/" + key, Halves(tensor.elements()));
-  }
-  records[0].second = pickle + "u.";
-  WriteFile(folder / "pytorch_model.bin", MakeZip(records));
-}
-
 void WriteGgufModel(const ModelSize& size, const fs::path& folder) { WriteGguf(size, folder, 1); }
 void WriteGgufQ8Model(const ModelSize& size, const fs::path& folder) { WriteGguf(size, folder, 8); }
+
+void WriteFlaxModel(const ModelSize& size, const fs::path& folder) {
+  WriteConfig(size, folder);
+  const std::vector<ModelTensor> tensors = TensorsOf(size);
+  std::string out = "\xde";
+  PutBigEndian<uint16_t>(&out, static_cast<uint16_t>(tensors.size()));
+  for (const ModelTensor& tensor : tensors) {
+    std::vector<int64_t> shape;
+    PutShortText(&out, FlaxName(tensor, &shape));
+    std::string head = "\x93";
+    head += static_cast<char>(0x90 + shape.size());
+    for (const int64_t dimension : shape) {
+      head += '\xce';
+      PutBigEndian<uint32_t>(&head, static_cast<uint32_t>(dimension));
+    }
+    PutShortText(&head, "float16");
+    head += '\xc6';
+    const auto bytes = static_cast<uint32_t>(tensor.elements() * 2);
+    PutBigEndian<uint32_t>(&head, bytes);
+    out += '\xc9';
+    PutBigEndian<uint32_t>(&out, static_cast<uint32_t>(head.size()) + bytes);
+    out += '\x01';
+    out += head + Halves(tensor.elements());
+  }
+  WriteFile(folder / "flax_model.msgpack", out);
+}
 
 void WriteOrbaxModel(const ModelSize& size, const fs::path& folder) {
   WriteConfig(size, folder);
   for (const ModelTensor& tensor : TensorsOf(size)) {
-    std::string name = tensor.name;
-    std::vector<int64_t> shape = tensor.shape;
-    if (absl::StrContains(name, "embed_tokens")) {
-      name.replace(name.size() - 6, 6, "embedding");
-    } else if (shape.size() > 1) {
-      name.replace(name.size() - 6, 6, "kernel");
-      std::swap(shape[0], shape[1]);
-    }
+    std::vector<int64_t> shape;
+    const std::string name = FlaxName(tensor, &shape);
     std::vector<int64_t> chunks = shape;
     chunks[0] = (shape[0] + 1) / 2;
     const nlohmann::json metadata = {

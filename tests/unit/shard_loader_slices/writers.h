@@ -27,6 +27,14 @@ void WriteConfig(const ModelSize& size, const std::filesystem::path& folder);
 void WriteSafetensorsModel(const ModelSize& size, const std::filesystem::path& folder);
 void WriteNpzModel(const ModelSize& size, const std::filesystem::path& folder);
 void WriteTorchModel(const ModelSize& size, const std::filesystem::path& folder);
+// Two files each, as two ranks wrote them.
+void WriteMetaModel(const ModelSize& size, const std::filesystem::path& folder);
+void WriteMegatronModel(const ModelSize& size, const std::filesystem::path& folder);
+void WriteDeepSpeedModel(const ModelSize& size, const std::filesystem::path& folder);
+// In 32 bits: ZeRO stage 3's two partitions, and the universal layout.
+void WriteZero3Model(const ModelSize& size, const std::filesystem::path& folder);
+void WriteUniversalModel(const ModelSize& size, const std::filesystem::path& folder);
+void WriteFlaxModel(const ModelSize& size, const std::filesystem::path& folder);
 void WriteGgufModel(const ModelSize& size, const std::filesystem::path& folder);
 void WriteGgufQ8Model(const ModelSize& size, const std::filesystem::path& folder);
 // In chunks of half of the rows, not compressed.
