@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -26,6 +27,7 @@ constexpr size_t kMostValues = 4 << 20;
 constexpr uint64_t kMostMetadataBytes = 1 << 20;
 constexpr uint64_t kMostManifestBytes = 64 << 20;
 constexpr std::string_view kMetadata = "/.zarray";
+constexpr std::string_view kMetadata3 = "/zarr.json";
 
 // The next chunk in row-major order; false after the last.
 bool Next(const std::vector<int64_t>& counts, std::vector<int64_t>* chunk) {
@@ -42,16 +44,27 @@ class Adder {
   Adder(const fs::path& folder, const ArrayStore& store, WeightFiles& found)
       : folder_(folder), store_(store), found_(found) {}
 
-  absl::Status Add(const std::string& array, const StoredValue& metadata) {
-    const ForeignName name = HuggingFaceNameOfFlax(array);
+  // `key` is that of its metadata.
+  absl::Status Add(const std::string& key, const StoredValue& metadata) {
+    const bool is_zarr3 = key.ends_with(kMetadata3);
+    const std::string array =
+        key.substr(0, key.size() - (is_zarr3 ? kMetadata3.size() : kMetadata.size()));
+    ASSIGN_OR_RETURN(const ForeignName name, HuggingFaceNameOfFlax(array));
     if (name.name.empty()) return absl::OkStatus();
-    const std::string where = array + std::string(kMetadata);
-    ASSIGN_OR_RETURN(const std::string text, TextOf(metadata, where));
-    ASSIGN_OR_RETURN(const ZarrArray zarr, ParseZarrArray(text, where));
+    ASSIGN_OR_RETURN(const std::string text, TextOf(metadata, key));
+    ZarrArray zarr;
+    if (is_zarr3) {
+      ASSIGN_OR_RETURN(const std::optional<ZarrArray> found, ParseZarr3Array(text, key));
+      if (!found.has_value()) return absl::OkStatus();  // a group
+      zarr = *found;
+    } else {
+      ASSIGN_OR_RETURN(zarr, ParseZarrArray(text, key));
+    }
+    const bool has_shards = !zarr.inner_shape.empty();
     ChunkedTensor tensor{.name = array,
                          .type = zarr.type,
                          .shape = zarr.shape,
-                         .chunk_shape = zarr.chunk_shape,
+                         .chunk_shape = has_shards ? zarr.inner_shape : zarr.chunk_shape,
                          .column_major = zarr.column_major,
                          .codec = zarr.codec};
     RETURN_IF_ERROR(TakeChunks(zarr, &tensor));
@@ -63,13 +76,18 @@ class Adder {
 
  private:
   absl::StatusOr<std::string> TextOf(const StoredValue& value, const std::string& where) const {
-    if (value.file.empty()) return value.inlined;
     if (value.data.bytes > kMostMetadataBytes) {
       return absl::DataLossError(
           absl::StrCat("shard_loader: ", where, ": has ", value.data.bytes, " bytes, too many"));
     }
+    return BytesOf(value, {0, value.file.empty() ? value.inlined.size() : value.data.bytes});
+  }
+
+  // A range inside of the value.
+  absl::StatusOr<std::string> BytesOf(const StoredValue& value, ByteRange range) const {
+    if (value.file.empty()) return value.inlined.substr(range.offset, range.bytes);
     ASSIGN_OR_RETURN(const std::unique_ptr<ByteFile> file, ByteFile::Open(folder_ / value.file));
-    return ReadString(*file, value.data.offset, value.data.bytes);
+    return ReadString(*file, value.data.offset + range.offset, range.bytes);
   }
 
   absl::Status TakeChunks(const ZarrArray& zarr, ChunkedTensor* tensor) {
@@ -82,17 +100,67 @@ class Adder {
       const std::string key = absl::StrCat(tensor->name, "/", zarr.ChunkName(chunk));
       const auto value = store_.find(key);
       if (value == store_.end()) {
-        return absl::DataLossError(
-            absl::StrCat("shard_loader: chunk ", Excerpt(key),
-                         " is missing: the checkpoint is "
-                         "incomplete (a chunk that holds nothing but zeros must be stored too)"));
+        return Missing(key);
       }
       StoredChunk stored = PlaceOf(value->second);
       for (size_t i = 0; i < chunk.size(); ++i) {
         stored.origin.push_back(chunk[i] * zarr.chunk_shape[i]);
       }
-      tensor->chunks.push_back(std::move(stored));
+      if (zarr.inner_shape.empty()) {
+        RETURN_IF_ERROR(AddChunk(zarr, key, std::move(stored), tensor));
+      } else {
+        RETURN_IF_ERROR(AddShard(zarr, key, stored, tensor));
+      }
     } while (Next(counts, &chunk));
+    return absl::OkStatus();
+  }
+
+  static absl::Status Missing(const std::string& key) {
+    return absl::DataLossError(
+        absl::StrCat("shard_loader: chunk ", Excerpt(key),
+                     " is missing: the checkpoint is "
+                     "incomplete (a chunk that holds nothing but zeros must be stored too)"));
+  }
+
+  static absl::Status AddChunk(const ZarrArray& zarr, const std::string& key, StoredChunk chunk,
+                               ChunkedTensor* tensor) {
+    if (chunk.data.bytes < zarr.checksum_bytes) {
+      return absl::DataLossError(
+          absl::StrCat("shard_loader: chunk ", Excerpt(key), " has no room for its checksum"));
+    }
+    chunk.data.bytes -= zarr.checksum_bytes;
+    tensor->chunks.push_back(std::move(chunk));
+    return absl::OkStatus();
+  }
+
+  // The chunks of a shard that lie in the array.
+  absl::Status AddShard(const ZarrArray& zarr, const std::string& key, const StoredChunk& shard,
+                        ChunkedTensor* tensor) {
+    const StoredValue& value = store_.find(key)->second;
+    const uint64_t whole = shard.data.bytes;
+    const uint64_t index_bytes = zarr.IndexBytes();
+    if (whole < index_bytes) {
+      return absl::DataLossError(absl::StrCat("shard_loader: shard ", Excerpt(key), " has ", whole,
+                                              " bytes, its index ", index_bytes));
+    }
+    ASSIGN_OR_RETURN(const std::string index,
+                     BytesOf(value, {zarr.index_first ? 0 : whole - index_bytes, index_bytes}));
+    ASSIGN_OR_RETURN(const std::vector<ByteRange> places, ReadShardIndex(zarr, index, whole, key));
+    const std::vector<int64_t> counts = zarr.InnerCounts();
+    std::vector<int64_t> number(counts.size(), 0);
+    for (const ByteRange& place : places) {
+      StoredChunk chunk{.file = shard.file,
+                        .data = {shard.data.offset + place.offset, place.bytes}};
+      bool inside = true;
+      for (size_t i = 0; i < counts.size(); ++i) {
+        chunk.origin.push_back(shard.origin[i] + number[i] * zarr.inner_shape[i]);
+        inside = inside && chunk.origin[i] < zarr.shape[i];
+      }
+      Next(counts, &number);
+      if (!inside) continue;
+      if (place.bytes == 0) return Missing(key);
+      RETURN_IF_ERROR(AddChunk(zarr, key, std::move(chunk), tensor));
+    }
     return absl::OkStatus();
   }
 
@@ -176,8 +244,8 @@ absl::StatusOr<ArrayStore> ListDatabase(const fs::path& folder, const fs::path& 
 absl::Status AddZarrArrays(const fs::path& folder, const ArrayStore& store, WeightFiles& found) {
   Adder adder(folder, store, found);
   for (const auto& [key, value] : store) {
-    if (!key.ends_with(kMetadata)) continue;
-    RETURN_IF_ERROR(adder.Add(key.substr(0, key.size() - kMetadata.size()), value));
+    if (!key.ends_with(kMetadata) && !key.ends_with(kMetadata3)) continue;
+    RETURN_IF_ERROR(adder.Add(key, value));
   }
   return absl::OkStatus();
 }

@@ -34,7 +34,7 @@ absl::StatusOr<WeightFiles> ScanFlax(const fs::path& folder) {
   ASSIGN_OR_RETURN(const TensorIndex index, ReadFlax(*file));
   found.files.push_back({kFlaxFile, file->size(), 0, IndexText(index)});
   for (const IndexedTensor& stored : index.tensors()) {
-    const ForeignName name = HuggingFaceNameOfFlax(stored.name);
+    ASSIGN_OR_RETURN(const ForeignName name, HuggingFaceNameOfFlax(stored.name));
     if (name.name.empty()) continue;
     FoundTensor tensor = WholeTensor(0, stored);
     if (name.transposed) tensor = Turned(std::move(tensor));

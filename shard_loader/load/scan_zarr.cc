@@ -44,7 +44,7 @@ std::vector<std::string> Folders(const fs::path& folder, Accept accept) {
 bool IsTree(const fs::path& folder) {
   return Exists(folder / kOcdbtManifest) ||
          !Folders(folder, [](const fs::path& path, const std::string&) {
-            return Exists(path / ".zarray");
+            return Exists(path / ".zarray") || Exists(path / "zarr.json");
           }).empty();
 }
 
@@ -116,7 +116,7 @@ absl::StatusOr<WeightFiles> ScanT5x(const fs::path& folder) {
   const int position = static_cast<int>(found.files.size());
   found.files.push_back({name, file->size(), 0, IndexText(index)});
   for (const IndexedTensor& stored : index.tensors()) {
-    const ForeignName hugging_face = HuggingFaceNameOfFlax(stored.name);
+    ASSIGN_OR_RETURN(const ForeignName hugging_face, HuggingFaceNameOfFlax(stored.name));
     if (hugging_face.name.empty() || found.tensors.contains(hugging_face.name)) continue;
     FoundTensor tensor = WholeTensor(position, stored);
     if (hugging_face.transposed) tensor = Turned(std::move(tensor));
@@ -138,8 +138,9 @@ const CheckpointFormat& T5xFormat() {
 const CheckpointFormat& OrbaxFormat() {
   static constexpr CheckpointFormat kFormat{
       "orbax",
-      "Orbax trees of zarr arrays (gzip, zlib, zstd, blosc), in folders or an OCDBT database, with "
-      "the names of Hugging Face's Flax models",
+      "Orbax trees of zarr 2 and 3 arrays (gzip, zlib, zstd, blosc; shards), in folders or an "
+      "OCDBT "
+      "database, with the names of Hugging Face's Flax models",
       OrbaxIsHere, ScanOrbax};
   return kFormat;
 }

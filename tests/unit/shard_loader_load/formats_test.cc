@@ -94,6 +94,7 @@ constexpr Case kCases[] = {
     {"formats/t5x_llama", "checkpoints/llama_small", "t5x", false},
     {"formats/orbax_llama", "checkpoints/llama_small", "orbax", false},
     {"formats/orbax_ocdbt_llama", "checkpoints/llama_small", "orbax", false},
+    {"formats/orbax_zarr3_llama", "families/llama_yarn", "orbax", false},
 };
 
 TEST_CASE("every format gives each rank the numbers of its source, at every layout") {
@@ -159,6 +160,27 @@ TEST_CASE("a format can be forced, and an unknown one is refused with the list")
   const absl::Status status = Checkpoint::Open(folder, {.format = "onnx"}).status();
   CHECK(absl::IsInvalidArgument(status));
   CHECK(status.message().find("safetensors, gguf") != std::string::npos);
+}
+
+TEST_CASE("names of T5X's and MaxText's own models are refused with what to do") {
+  tests::TempDir folder;
+  std::filesystem::copy(tests::Fixture("formats/orbax_zarr3_llama"), folder.path(),
+                        std::filesystem::copy_options::recursive);
+  std::filesystem::rename(folder.path() / "default/params.lm_head.kernel",
+                          folder.path() / "default/params.params.decoder.logits_dense.kernel");
+  const absl::Status status = Checkpoint::Open(folder.path()).status();
+  INFO(status.ToString());
+  CHECK(absl::IsUnimplemented(status));
+  CHECK(status.message().find("MaxText") != std::string::npos);
+  CHECK(status.message().find("convert it") != std::string::npos);
+}
+
+TEST_CASE("a chunk of a shard that is missing is noticed") {
+  tests::TempDir folder;
+  std::filesystem::copy(tests::Fixture("formats/orbax_zarr3_llama"), folder.path(),
+                        std::filesystem::copy_options::recursive);
+  std::filesystem::remove(folder.path() / "default/params.lm_head.kernel/c/1/0");
+  CHECK(absl::IsDataLoss(Checkpoint::Open(folder.path()).status()));
 }
 
 TEST_CASE("a part of a Megatron or Meta checkpoint that is missing is noticed") {
