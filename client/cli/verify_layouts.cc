@@ -42,6 +42,8 @@ std::vector<VerifyLayout> Layouts(const VerifyPlan& plan) {
     if (pp <= plan.max_pp) layouts.push_back(Parallel(1, pp));
   }
   if (plan.max_tp >= 2 && plan.max_pp >= 2) layouts.push_back(Parallel(2, 2));
+  layouts.push_back(
+      {.name = "dp=2", .flags = {"--dp", "2"}, .at_once = true, .may_be_refused = true});
   layouts.push_back({.name = "all threads", .flags = {"--threads", "0"}});
   layouts.push_back({.name = "three threads", .flags = {"--threads", "3"}});
   layouts.push_back({.name = "all at once", .at_once = true});

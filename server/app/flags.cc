@@ -98,8 +98,10 @@ void AddSimFlags(CLI::App& app, SimOptions& sim) {
   app.add_option("--sim-poison-token", sim.poison_token,
                  "Token id: a step that computes it ends the process of all ranks")
       ->group(name);
-  app.add_option("--sim-trace", sim.trace,
-                 "File for a JSON line about every step: when each stage was busy")
+  app.add_option(
+         "--sim-trace", sim.trace,
+         "File for a JSON line about every step: when each stage was busy; with --dp a file for "
+         "each replica, its number behind the name")
       ->group(name);
 }
 
@@ -119,6 +121,12 @@ void AddGroupFlags(CLI::App& app, ServerOptions& options, RawFlags& raw) {
   app.add_option("--pp", group.layout.pp, "Pipeline stages: groups of whole layers")
       ->check(CLI::Range(1, 1024))
       ->group(name);
+  app.add_option(
+         "--dp", options.dp,
+         "Replicas: groups of tp x pp ranks, each with the whole model. A request goes to one "
+         "by what it has cached, and by load")
+      ->check(CLI::Range(1, 64))
+      ->group(name);
   app.add_option("--lanes", group.layout.lanes,
                  "Lanes of every sum; part of the numerics id; at least --tp")
       ->check(CLI::IsMember({1, 2, 4, 8, 16, 32}))
@@ -133,7 +141,8 @@ void AddGroupFlags(CLI::App& app, ServerOptions& options, RawFlags& raw) {
       ->group(name);
   app.add_option(
          "--workers", group.workers,
-         "Ranks elsewhere: HOST:PORT,... in rank order, or dns:NAME:PORT; default: local ones")
+         "Ranks elsewhere: HOST:PORT,... in rank order, replica by replica, or a dns:NAME:PORT for "
+         "each replica; default: local ones")
       ->delimiter(',')
       ->group(name);
   app.add_option("--secret-file", options.secret_file,

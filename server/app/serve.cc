@@ -7,7 +7,9 @@
 #include <memory>
 #include <sstream>
 #include <string>
+#include <thread>
 #include <utility>
+#include <vector>
 
 #include <spdlog/spdlog.h>
 
@@ -90,7 +92,9 @@ std::string Banner(const ServerOptions& options, const LoadedModel& model, const
       options.group.kernels == "auto" ? " (the best set that every rank has)\n" : " (--kernels)\n");
   absl::StrAppend(&text, "  group    tp=", group.tp, " pp=", group.pp, ", ", group.ranks.size(),
                   options.group.workers.empty() ? " local ranks" : " remote ranks", ", comm ",
-                  group.comm, options.group.comm == "auto" ? " (auto)\n" : " (--comm)\n");
+                  group.comm, options.group.comm == "auto" ? " (auto)" : " (--comm)",
+                  options.dp > 1 ? absl::StrCat("; ", options.dp, " replicas of it (--dp)") : "",
+                  "\n");
   const SpeculationOptions& speculation = options.group.speculation;
   if (speculation.num_tokens > 0) {
     absl::StrAppend(&text, "  guesses  up to ", speculation.num_tokens, " tokens, ",
@@ -110,7 +114,6 @@ class ConditionTeller {
     const LoadedModel* model;
     HealthService* health;
     EndRequest* end;
-    Executor* executor = nullptr;
     std::string address;
     Engine* engine = nullptr;
   };
@@ -119,13 +122,17 @@ class ConditionTeller {
   void set_engine(Engine* engine) { parts_.engine = engine; }
   void set_address(std::string address) { parts_.address = std::move(address); }
 
-  // On the engine's thread.
+  // One thread at a time.
   void operator()(const EngineCondition& condition) {
     parts_.health->SetReady(condition.state == EngineState::kReady);
     if (condition.state == EngineState::kReady) {
       if (!told_) TellReady();
       told_ = true;
-      spdlog::info("ready");
+      if (condition.why.empty()) {
+        spdlog::info("ready");
+      } else {
+        spdlog::warn("ready, but for {}", condition.why);
+      }
     } else if (condition.state == EngineState::kRecovering) {
       spdlog::warn("not ready: {}", condition.why);
     } else if (condition.state == EngineState::kFailed) {
@@ -137,8 +144,9 @@ class ConditionTeller {
 
  private:
   void TellReady() {
-    std::string banner = Banner(*parts_.options, *parts_.model, parts_.executor->GetStatus(),
-                                parts_.engine->numerics_id());
+    std::string banner =
+        Banner(*parts_.options, *parts_.model, parts_.engine->replicas()[0]->group(),
+               parts_.engine->numerics_id());
     if (parts_.options->log_format == "json") {
       spdlog::info("{}", banner);
     } else {
@@ -179,27 +187,35 @@ int WaitForEnd(const ServerOptions& options, EndRequest& end, Engine& engine) {
   return kExitDrained;
 }
 
+// Side by side: each waits a moment for its ranks.
+void StopAll(const std::vector<std::unique_ptr<Executor>>& executors) {
+  std::vector<std::thread> threads;
+  for (const auto& executor : executors) threads.emplace_back([&executor] { executor->Stop(); });
+  for (std::thread& thread : threads) thread.join();
+}
+
 absl::StatusOr<int> Run(ServerOptions& options) {
   ASSIGN_OR_RETURN(LoadedModel model, LoadModel(options));
   RETURN_IF_ERROR(CompleteGroupOptions(options, model));
-  ASSIGN_OR_RETURN(std::unique_ptr<Executor> executor, GroupExecutor::Create(options.group));
+  ASSIGN_OR_RETURN(auto executors, GroupExecutor::CreateAll(options.group, options.dp));
 
-  Counters counters;
+  std::vector<Counters> counters(executors.size());
+  std::vector<ReplicaParts> replicas;
+  for (size_t i = 0; i < executors.size(); ++i) {
+    replicas.push_back({executors[i].get(), &counters[i]});
+  }
   HealthService health;
   EndRequest end;
   ConditionTeller teller({.options = &options,
                           .model = &model,
                           .health = &health,
                           .end = &end,
-                          .executor = executor.get(),
                           .address = "",
                           .engine = nullptr});
-  Engine engine(options.engine, *model.tokenizer, *executor, counters, std::ref(teller));
+  Engine engine(options.engine, *model.tokenizer, replicas, std::ref(teller));
   InferenceService inference(model.served, *model.tokenizer, model.chat_template.get(), engine);
   AdminService admin({.model = model.served.name,
                       .engine = &engine,
-                      .executor = executor.get(),
-                      .counters = &counters,
                       .drain = [&end](std::optional<absl::Duration> timeout) {
                         end.Set({.failed = false, .why = "Drain", .timeout = timeout});
                       }});
@@ -212,7 +228,7 @@ absl::StatusOr<int> Run(ServerOptions& options) {
 
   int code = WaitForEnd(options, end, engine);
   frontend->Shutdown(absl::Now() + (signals.repeated() ? absl::ZeroDuration() : kLastWrites));
-  executor->Stop();
+  StopAll(executors);
   spdlog::info("ended");
   return signals.repeated() ? 128 + signals.repeated() : code;
 }

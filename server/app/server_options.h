@@ -22,6 +22,7 @@ struct ServerOptions {
   std::string log_format = "text";
   std::string speculate = "auto";  // auto (draft where draft_dir is given), off, ngram, draft
   std::string draft_dir;
+  int dp = 1;  // replicas of the group
   GroupOptions group;
   EngineOptions engine;
   FrontendOptions frontend;

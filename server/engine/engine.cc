@@ -1,26 +1,18 @@
 #include "server/engine/engine.h"
 
-#include <time.h>
-
 #include <algorithm>
 #include <chrono>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "proto/rpc/status.h"
+#include "shard_loader/status_macros.h"
 
 namespace tessera::server {
 namespace {
 
 // A wait has an end even where no deadline is set: nothing depends on it but this promise.
 constexpr absl::Duration kLongestWait = absl::Seconds(60);
-
-// Of the calling thread.
-uint64_t ThreadCpuNanoseconds() {
-  timespec time{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-  return static_cast<uint64_t>(time.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(time.tv_nsec);
-}
 
 std::chrono::steady_clock::time_point ToSteady(absl::Time deadline) {
   absl::Duration rest = std::clamp(deadline - absl::Now(), absl::ZeroDuration(), kLongestWait);
@@ -29,94 +21,139 @@ std::chrono::steady_clock::time_point ToSteady(absl::Time deadline) {
 
 }  // namespace
 
-Engine::Engine(const EngineOptions& options, const Tokenizer& tokenizer, Executor& executor,
-               Counters& counters, std::function<void(const EngineCondition&)> on_condition)
+Engine::Engine(const EngineOptions& options, const Tokenizer& tokenizer,
+               const std::vector<ReplicaParts>& replicas,
+               std::function<void(const EngineCondition&)> on_condition)
     : options_(options),
-      executor_(executor),
-      counters_(counters),
       on_condition_(std::move(on_condition)),
-      core_(options,
-            {.tokenizer = &tokenizer,
-             .executor = &executor,
-             .counters = &counters,
-             .losses = &losses_,
-             .on_end =
-                 [this](const Request& request) {
-                   MutexLock lock(mutex_);
-                   keys_.erase(request.id);
-                   if (keys_.empty()) live_changed_.NotifyAll();
-                 },
-             .on_drained =
-                 [this](uint64_t key) { Post([key](EngineCore& core) { core.Drained(key); }); }}),
-      thread_([this] { Run(); }) {}
-
-Engine::~Engine() {
-  {
-    MutexLock lock(mutex_);
-    stop_ = true;
-    inbox_changed_.NotifyAll();
+      live_(replicas.size()),
+      router_(replicas.size()) {
+  for (const ReplicaParts& parts : replicas) {
+    const int index = static_cast<int>(replicas_.size());
+    replicas_.push_back(std::make_unique<Replica>(
+        options, Replica::Environment{.tokenizer = &tokenizer,
+                                      .executor = parts.executor,
+                                      .counters = parts.counters,
+                                      .on_end = [this](const Request& request) { Ended(request); },
+                                      .on_condition = [this] { TellCondition(); },
+                                      .on_lost = [this, index] { Lost(index); }}));
   }
-  thread_.join();
-  core_.CancelAll(absl::CancelledError("the server is ending"));
 }
 
-void Engine::Start() { executor_.Start(this); }
+Engine::~Engine() {
+  for (auto& replica : replicas_) replica->Stop();
+}
 
-absl::StatusOr<uint64_t> Engine::Submit(Request request, std::shared_ptr<ResponseStream> stream) {
-  MutexLock lock(mutex_);
-  absl::Status status;
-  if (draining_) {
-    status = absl::UnavailableError("the server is draining and takes no new requests");
-  } else if (condition_.state == EngineState::kFailed) {
-    return absl::UnavailableError(absl::StrCat("the model cannot be served: ", condition_.why));
-  } else if (keys_.count(request.id) > 0) {
-    return absl::AlreadyExistsError(absl::StrCat(
-        "request_id '", request.id, "' is in use by a request that has not ended; choose another"));
-  } else {
-    status = CheckQueue(request.prompt.size() + request.continue_from.size());
+void Engine::Start() {
+  for (auto& replica : replicas_) replica->Start();
+}
+
+std::vector<int64_t> Engine::Loads() const {
+  std::vector<int64_t> ready, later;
+  bool any_ready = false;
+  for (size_t i = 0; i < replicas_.size(); ++i) {
+    const EngineState state = replicas_[i]->condition().state;
+    any_ready |= state == EngineState::kReady;
+    ready.push_back(state == EngineState::kReady ? live_[i] : -1);
+    later.push_back(state == EngineState::kFailed ? -1 : live_[i]);
   }
-  if (!status.ok()) {
-    // A full queue has room again when some of it has left.
-    const absl::Duration delay =
-        absl::IsResourceExhausted(status) ? queue_wait_ / 4 : absl::ZeroDuration();
-    rpc::SetRetryDelay(status, std::clamp(delay, options_.retry_delay, kLongestWait));
+  return any_ready ? ready : later;
+}
+
+absl::Status Engine::CheckOpen(const Request& request) const {
+  if (draining_) {
+    absl::Status status =
+        absl::UnavailableError("the server is draining and takes no new requests");
+    rpc::SetRetryDelay(status, options_.retry_delay);
     return status;
   }
-  uint64_t key = next_key_++;
-  keys_[request.id] = key;
-  request.arrival = absl::Now();
-  ++on_the_way_.requests;
-  on_the_way_.tokens += request.prompt.size() + request.continue_from.size();
-  PostLocked(
-      [key, request = std::move(request), stream = std::move(stream)](EngineCore& core) mutable {
-        core.Submit(key, std::move(request), std::move(stream));
-      });
-  return key;
+  std::vector<EngineCondition> conditions;
+  for (const auto& replica : replicas_) conditions.push_back(replica->condition());
+  if (EngineCondition all = Together(conditions, draining_); all.state == EngineState::kFailed) {
+    return absl::UnavailableError(absl::StrCat("the model cannot be served: ", all.why));
+  }
+  if (keys_.count(request.id) > 0) {
+    return absl::AlreadyExistsError(absl::StrCat(
+        "request_id '", request.id, "' is in use by a request that has not ended; choose another"));
+  }
+  return CheckQueue(request.prompt.size() + request.continue_from.size());
 }
 
 absl::Status Engine::CheckQueue(size_t tokens) const {
-  if (queue_.requests + on_the_way_.requests >= options_.max_queue) {
-    return absl::ResourceExhaustedError(
+  QueueLoad queued;
+  absl::Duration wait = absl::InfiniteDuration();
+  for (const auto& replica : replicas_) {
+    const Replica::Queue queue = replica->queue();
+    queued.requests += queue.load.requests;
+    queued.tokens += queue.load.tokens;
+    wait = std::min(wait, queue.wait);
+  }
+  absl::Status status;
+  if (queued.requests >= options_.max_queue) {
+    status = absl::ResourceExhaustedError(
         absl::StrCat("the queue is full: ", options_.max_queue,
                      " requests (--max-queue) wait for their first step; try again later"));
+    // One that is longer than the whole queue may still come when it is empty.
+  } else if (queued.tokens > 0 && queued.tokens + tokens > options_.max_queue_tokens) {
+    status = absl::ResourceExhaustedError(
+        absl::StrCat("the queue is full: prompts of ", queued.tokens,
+                     " tokens wait for their first step, ", tokens, " more would exceed ",
+                     options_.max_queue_tokens, " (--max-queue-tokens); try again later"));
   }
-  const size_t queued = queue_.tokens + on_the_way_.tokens;
-  // One that is longer than the whole queue may still come when it is empty.
-  if (queued == 0 || queued + tokens <= options_.max_queue_tokens) return absl::OkStatus();
-  return absl::ResourceExhaustedError(absl::StrCat(
-      "the queue is full: prompts of ", queued, " tokens wait for their first step, ", tokens,
-      " more would exceed ", options_.max_queue_tokens, " (--max-queue-tokens); try again later"));
+  // It has room again when some of it has left.
+  if (!status.ok()) {
+    rpc::SetRetryDelay(status, std::clamp(wait / 4, options_.retry_delay, kLongestWait));
+  }
+  return status;
+}
+
+absl::StatusOr<uint64_t> Engine::Submit(Request request, std::shared_ptr<ResponseStream> stream) {
+  std::vector<uint64_t> beginnings;
+  if (replicas_.size() > 1) {
+    beginnings =
+        PrefixRouter::Beginnings(options_.isolate_tenants ? request.tenant : "", request.prompt);
+  }
+  MutexLock lock(mutex_);
+  RETURN_IF_ERROR(CheckOpen(request));
+  // CheckOpen has found one that is there or will be; it may just have failed.
+  const int chosen = std::max(0, router_.Choose(beginnings, Loads()));
+  router_.Sent(beginnings, chosen);
+  const uint64_t key = next_key_++;
+  keys_[request.id] = key;
+  places_[key] = chosen;
+  ++live_[chosen];
+  request.arrival = absl::Now();
+  replicas_[chosen]->Submit(key, std::move(request), std::move(stream));
+  return key;
 }
 
 void Engine::Cancel(uint64_t key) {
-  Post([key](EngineCore& core) { core.Cancel(key, absl::CancelledError("the client has left")); });
+  MutexLock lock(mutex_);
+  auto place = places_.find(key);
+  if (place != places_.end()) replicas_[place->second]->Cancel(key);
+}
+
+void Engine::Ended(const Request& request) {
+  MutexLock lock(mutex_);
+  auto key = keys_.find(request.id);
+  auto place = places_.find(key->second);
+  --live_[place->second];
+  places_.erase(place);
+  keys_.erase(key);
+  if (keys_.empty()) live_changed_.NotifyAll();
+}
+
+void Engine::Lost(int replica) {
+  MutexLock lock(mutex_);
+  router_.Forget(replica);
 }
 
 void Engine::BeginDrain() {
-  MutexLock lock(mutex_);
-  if (draining_) return;
-  draining_ = true;
-  PostLocked([this](EngineCore&) { SetCondition(EngineState::kDraining, ""); });
+  {
+    MutexLock lock(mutex_);
+    draining_ = true;
+  }
+  TellCondition();
 }
 
 bool Engine::FinishDrain(absl::Time deadline) {
@@ -125,10 +162,10 @@ bool Engine::FinishDrain(absl::Time deadline) {
     live_changed_.WaitUntil(mutex_, ToSteady(deadline));
   }
   if (keys_.empty()) return true;
-  PostLocked([](EngineCore& core) {
-    core.CancelAll(absl::UnavailableError("the server is ending; the time to drain is over"));
-  });
-  // The engine's thread never blocks, so this ends soon.
+  for (auto& replica : replicas_) {
+    replica->CutOff(absl::UnavailableError("the server is ending; the time to drain is over"));
+  }
+  // The replicas' threads never block, so this ends soon.
   while (!keys_.empty()) live_changed_.Wait(mutex_);
   return false;
 }
@@ -140,8 +177,10 @@ void Engine::CutDrain() {
 }
 
 EngineCondition Engine::condition() const {
+  std::vector<EngineCondition> conditions;
+  for (const auto& replica : replicas_) conditions.push_back(replica->condition());
   MutexLock lock(mutex_);
-  return condition_;
+  return Together(conditions, draining_);
 }
 
 size_t Engine::num_live() const {
@@ -150,87 +189,19 @@ size_t Engine::num_live() const {
 }
 
 std::string Engine::numerics_id() const {
-  MutexLock lock(mutex_);
-  return numerics_id_;
-}
-
-void Engine::SetCondition(EngineState state, const std::string& why) {
-  EngineCondition condition;
-  {
-    MutexLock lock(mutex_);
-    // A drain is not taken back by what the group does meanwhile.
-    if (condition_.state == EngineState::kDraining && state != EngineState::kFailed) return;
-    condition_.state = state;
-    condition_.why = why;
-    condition_.was_ready = condition_.was_ready || state == EngineState::kReady;
-    condition = condition_;
+  for (const auto& replica : replicas_) {
+    std::string id = replica->numerics_id();
+    if (!id.empty()) return id;
   }
-  on_condition_(condition);
+  return "";
 }
 
-void Engine::OnReady(uint64_t epoch, const GroupFacts& facts) {
-  MutexLock lock(mutex_);
-  numerics_id_ = facts.numerics_id;
-  PostLocked([this, epoch, facts](EngineCore& core) {
-    core.OnReady(epoch, facts, absl::Now());
-    SetCondition(EngineState::kReady, "");
-  });
-}
-
-void Engine::OnStep(uint64_t epoch, StepResult result) {
-  // shared_ptr: std::function must be copyable; the message alone holds it.
-  auto shared = std::make_shared<StepResult>(std::move(result));
-  Post([epoch, shared](EngineCore& core) { core.OnStep(epoch, std::move(*shared)); });
-}
-
-void Engine::OnLost(uint64_t epoch, const absl::Status& why) {
-  Post([this, epoch, why](EngineCore& core) {
-    core.OnLost(epoch, why, absl::Now());
-    SetCondition(EngineState::kRecovering, std::string(why.message()));
-  });
-}
-
-void Engine::OnFailed(const absl::Status& why) {
-  Post([this, why](EngineCore& core) {
-    core.OnFailed(why);
-    SetCondition(EngineState::kFailed, std::string(why.message()));
-  });
-}
-
-void Engine::Post(Message message) {
-  MutexLock lock(mutex_);
-  PostLocked(std::move(message));
-}
-
-void Engine::PostLocked(Message message) {
-  inbox_.push_back(std::move(message));
-  inbox_changed_.NotifyOne();
-}
-
-std::deque<Engine::Message> Engine::Receive(absl::Time deadline, bool& stop) {
-  MutexLock lock(mutex_);
-  queue_ = core_.queue();
-  queue_wait_ = core_.queue_wait();
-  while (inbox_.empty() && !stop_ && absl::Now() < deadline) {
-    inbox_changed_.WaitUntil(mutex_, ToSteady(deadline));
-  }
-  stop = stop_;
-  // What was on the way is counted by the core once these have run.
-  const QueueLoad on_the_way = std::exchange(on_the_way_, {});
-  queue_.requests += on_the_way.requests;
-  queue_.tokens += on_the_way.tokens;
-  return std::exchange(inbox_, {});
-}
-
-void Engine::Run() {
-  bool stop = false;
-  while (!stop) {
-    std::deque<Message> messages = Receive(core_.NextDeadline(), stop);
-    core_.At(absl::Now());
-    for (Message& message : messages) message(core_);
-    core_.Tick(absl::Now());
-    counters_.engine_cpu_ns = ThreadCpuNanoseconds();
-  }
+void Engine::TellCondition() {
+  MutexLock lock(tell_mutex_);
+  EngineCondition now = condition();
+  if (now == told_) return;
+  told_ = now;
+  on_condition_(now);
 }
 
 }  // namespace tessera::server

@@ -51,7 +51,7 @@ void EngineCore::Submit(uint64_t key, Request request, std::shared_ptr<ResponseS
   queue_.tokens += live.queued_tokens;
   queued_tokens_[live.queue] += live.queued_tokens;
   ++environment_.counters->requests_total;
-  if (failed_) return End(key, *failed_);
+  if (closed_) return End(key, *closed_);
   if (!in_time.ok()) return End(key, in_time);
   if (ready()) Admit(key, live);
 }
@@ -148,6 +148,11 @@ void EngineCore::CancelAll(const absl::Status& status) {
   for (uint64_t key : Keys()) End(key, status);
 }
 
+void EngineCore::CutOff(const absl::Status& status) {
+  closed_ = status;
+  CancelAll(status);
+}
+
 void EngineCore::Drained(uint64_t key) {
   Live* live = Find(key);
   if (live == nullptr) return;
@@ -231,10 +236,9 @@ void EngineCore::RecordLoss(uint64_t epoch, const absl::Status& why, absl::Time 
 }
 
 void EngineCore::OnFailed(const absl::Status& why) {
-  failed_ = absl::UnavailableError(
-      absl::StrCat("the model cannot be served: ", std::string(why.message())));
   scheduler_.reset();
-  CancelAll(*failed_);
+  CutOff(absl::UnavailableError(
+      absl::StrCat("the model cannot be served: ", std::string(why.message()))));
 }
 
 void EngineCore::OnStep(uint64_t epoch, StepResult result) {

@@ -56,6 +56,8 @@ class EngineCore {
   // Ends requests with `status`; unknown keys are ignored. The blocks are free at once.
   void Cancel(uint64_t key, const absl::Status& status);
   void CancelAll(const absl::Status& status);
+  // Likewise, and those that come later.
+  void CutOff(const absl::Status& status);
   void Drained(uint64_t key);
 
   // What the executor tells (server/executor/executor.h).
@@ -154,7 +156,7 @@ class EngineCore {
   std::unique_ptr<Scheduler> scheduler_;  // while there is a group
   uint64_t earlier_preemptions_ = 0;      // of former epochs
   Suspects suspects_;
-  std::optional<absl::Status> failed_;
+  std::optional<absl::Status> closed_;  // how every request ends that comes
 };
 
 }  // namespace tessera::server

@@ -20,6 +20,11 @@ namespace {
 // Local workers that never get ready are not tried more often: someone waits at a terminal.
 constexpr int kMaxFailedStarts = 3;
 
+std::string NameOf(const GroupOptions& options) {
+  return options.num_replicas == 1 ? "group"
+                                   : absl::StrCat("the group of replica ", options.replica);
+}
+
 // An error that another try would meet again.
 bool IsPermanent(const absl::Status& status) {
   switch (status.code()) {
@@ -94,12 +99,31 @@ absl::Status CheckOptions(const GroupOptions& options) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Executor>> GroupExecutor::Create(GroupOptions options) {
-  RETURN_IF_ERROR(CheckOptions(options));
-  return std::unique_ptr<Executor>(new GroupExecutor(std::move(options)));
+  ASSIGN_OR_RETURN(auto executors, CreateAll(options, 1));
+  return std::move(executors[0]);
 }
 
-GroupExecutor::GroupExecutor(GroupOptions options)
-    : options_(std::move(options)), board_(FirstStatus(options_)) {}
+absl::StatusOr<std::vector<std::unique_ptr<Executor>>> GroupExecutor::CreateAll(
+    const GroupOptions& options, int replicas) {
+  const int ranks = options.layout.tp * options.layout.pp;
+  ASSIGN_OR_RETURN(auto workers, WorkersOfGroups(options.workers, replicas, ranks));
+  auto shared_plan = std::make_shared<SharedPlan>();
+  std::vector<std::unique_ptr<Executor>> executors;
+  for (int replica = 0; replica < replicas; ++replica) {
+    GroupOptions own = options;
+    own.replica = replica;
+    own.num_replicas = replicas;
+    own.workers = workers[replica];
+    RETURN_IF_ERROR(CheckOptions(own));
+    executors.emplace_back(new GroupExecutor(std::move(own), shared_plan));
+  }
+  return executors;
+}
+
+GroupExecutor::GroupExecutor(GroupOptions options, std::shared_ptr<SharedPlan> shared_plan)
+    : options_(std::move(options)),
+      shared_plan_(std::move(shared_plan)),
+      board_(FirstStatus(options_)) {}
 
 GroupExecutor::~GroupExecutor() { Stop(); }
 
@@ -126,11 +150,13 @@ void GroupExecutor::Supervise(ExecutorEvents* events) {
   for (uint64_t epoch = FirstEpoch(options_);; ++epoch) {
     Ended ended = LiveOnce(epoch, events);
     if (absl::IsCancelled(ended.why)) break;
-    spdlog::warn("group lost in epoch {}: {}", epoch, std::string(ended.why.message()));
+    spdlog::warn("{} lost in epoch {}: {}", NameOf(options_), epoch,
+                 std::string(ended.why.message()));
     if (GiveUp(ended.why, events)) return;
     absl::Duration delay = backoff_.Next(ended.bring_up, ended.served);
     if (delay > absl::ZeroDuration()) {
-      spdlog::info("the group keeps dying; it starts again in {}", absl::FormatDuration(delay));
+      spdlog::info("{} keeps dying; it starts again in {}", NameOf(options_),
+                   absl::FormatDuration(delay));
     }
     if (!WaitBeforeRestart(delay)) break;
   }
@@ -142,7 +168,11 @@ GroupExecutor::Ended GroupExecutor::LiveOnce(uint64_t epoch, ExecutorEvents* eve
   if (!worked_) plan_.reset();
   Ended ended;
   {
-    GroupLife life({.options = &options_, .weights = &weights_, .board = &board_}, epoch);
+    GroupLife life({.options = &options_,
+                    .weights = &weights_,
+                    .board = &board_,
+                    .shared_plan = shared_plan_.get()},
+                   epoch);
     SetLife(&life, 0);
     const absl::Time begin = absl::Now();
     ended.why = FreshWeightMemory();

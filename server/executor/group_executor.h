@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <thread>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
@@ -15,6 +16,7 @@
 #include "server/executor/group_options.h"
 #include "server/executor/group_plan.h"
 #include "server/executor/restart_backoff.h"
+#include "server/executor/shared_plan.h"
 #include "server/executor/status_board.h"
 #include "shard_loader/mutex.h"
 
@@ -29,6 +31,10 @@ class GroupExecutor final : public Executor {
   // INVALID_ARGUMENT for options that contradict each other, NOT_FOUND where the worker's program
   // is not there.
   static absl::StatusOr<std::unique_ptr<Executor>> Create(GroupOptions options);
+  // One for each of `replicas` groups that share a plan and what the host has. `options.workers`
+  // are those of all: group by group, or a dns:NAME:PORT for each.
+  static absl::StatusOr<std::vector<std::unique_ptr<Executor>>> CreateAll(
+      const GroupOptions& options, int replicas);
   ~GroupExecutor() override;
 
   void Start(ExecutorEvents* events) override;
@@ -37,7 +43,7 @@ class GroupExecutor final : public Executor {
   void Stop() override;
 
  private:
-  explicit GroupExecutor(GroupOptions options);
+  GroupExecutor(GroupOptions options, std::shared_ptr<SharedPlan> shared_plan);
 
   // Until Stop, or a group that cannot be made.
   void Supervise(ExecutorEvents* events);
@@ -55,6 +61,7 @@ class GroupExecutor final : public Executor {
   void SetLife(GroupLife* life, uint64_t ready_epoch);
 
   const GroupOptions options_;
+  const std::shared_ptr<SharedPlan> shared_plan_;  // by the groups of a server
   StatusBoard board_;
 
   // Of the supervising thread.

@@ -19,6 +19,7 @@ namespace {
 namespace v1 = internal::v1;
 
 constexpr absl::Duration kTick = absl::Milliseconds(250);
+constexpr absl::Duration kPlanTick = absl::Milliseconds(20);
 constexpr absl::Duration kCauseTime = absl::Milliseconds(200);
 constexpr absl::Duration kLeaveTime = absl::Seconds(2);
 // The watch finds a hanging rank first; this is for a rank that waits for a peer that is gone
@@ -56,6 +57,7 @@ GroupLife::GroupLife(const Environment& environment, uint64_t epoch)
       weights_(*environment.weights),
       epoch_(epoch),
       board_(environment.board),
+      shared_plan_(environment.shared_plan),
       num_ranks_(options_.layout.tp * options_.layout.pp),
       merger_(num_ranks_, options_.layout.tp),
       rank_times_(num_ranks_) {}
@@ -146,7 +148,7 @@ absl::Status GroupLife::Load(std::optional<GroupPlan>& plan) {
   std::vector<v1::Description> descriptions;
   for (const Reply& reply : described) descriptions.push_back(reply.description());
   if (!plan) {
-    ASSIGN_OR_RETURN(plan, DecideGroup(options_, descriptions));
+    ASSIGN_OR_RETURN(plan, AwaitPlan(descriptions));
   }
   ASSIGN_OR_RETURN(std::vector<v1::Load> loads, LoadCommands(options_, *plan, descriptions));
   board_->Update([&](GroupStatus& status) {
@@ -175,6 +177,24 @@ absl::Status GroupLife::Load(std::optional<GroupPlan>& plan) {
     }
   });
   return absl::OkStatus();
+}
+
+absl::StatusOr<GroupPlan> GroupLife::AwaitPlan(const std::vector<v1::Description>& descriptions) {
+  // The other groups have all the time that they need; these ranks have nothing to do meanwhile.
+  Watch(absl::InfiniteDuration());
+  while (true) {
+    ASSIGN_OR_RETURN(std::optional<GroupPlan> plan, shared_plan_->Join(options_, descriptions));
+    if (plan) return *std::move(plan);
+    std::optional<GroupEvent> event = mailbox_.Take(ToSteady(Now() + kPlanTick));
+    RETURN_IF_ERROR(CheckWatch());
+    if (!event) continue;
+    ASSIGN_OR_RETURN(bool handled, Handle(*event));
+    if (!handled) {
+      return absl::InternalError(absl::StrCat("rank ", event->rank, " sent reply ",
+                                              static_cast<int>(event->reply.reply_case()),
+                                              " where none was due"));
+    }
+  }
 }
 
 absl::Status GroupLife::Connect(const GroupPlan& plan) {

@@ -19,6 +19,7 @@
 #include "server/executor/mailbox.h"
 #include "server/executor/progress_watch.h"
 #include "server/executor/rank_link.h"
+#include "server/executor/shared_plan.h"
 #include "server/executor/status_board.h"
 #include "server/executor/step_merger.h"
 #include "server/scheduler/step.h"
@@ -33,6 +34,7 @@ class GroupLife {
     const GroupOptions* options = nullptr;
     const WeightMemory* weights = nullptr;  // of local ranks
     StatusBoard* board = nullptr;
+    SharedPlan* shared_plan = nullptr;
   };
   GroupLife(const Environment& environment, uint64_t epoch);
   // Every local rank is gone afterwards, every remote one has lost its session.
@@ -65,6 +67,8 @@ class GroupLife {
   absl::Status Authenticate();
   absl::Status AnswerChallenge(int rank, const internal::v1::Challenge& challenge);
   absl::Status Load(std::optional<GroupPlan>& plan);
+  // Waits until all groups can be planned.
+  absl::StatusOr<GroupPlan> AwaitPlan(const std::vector<internal::v1::Description>& descriptions);
   absl::Status Connect(const GroupPlan& plan);
   absl::Status WarmUp();
 
@@ -94,6 +98,7 @@ class GroupLife {
   const WeightMemory& weights_;
   const uint64_t epoch_;
   StatusBoard* const board_;
+  SharedPlan* const shared_plan_;
   const int num_ranks_;
 
   Mailbox mailbox_;

@@ -41,6 +41,10 @@ struct GroupOptions {
   // opens its folder by itself, under the same path.
   const shard_loader::Checkpoint* checkpoint = nullptr;
   shard_loader::Layout layout;
+  // Which of the groups of this server it is, and of how many: local ones share the host's CPUs,
+  // memory and devices.
+  int replica = 0;
+  int num_replicas = 1;
   std::string device = "auto";  // auto: cuda where every rank can, else cpu; cpu; cuda; sim: all
                                 // ranks in one process that computes nothing, as `sim` says
   SimOptions sim;
@@ -55,11 +59,11 @@ struct GroupOptions {
   std::string runtime_dir;     // a private folder is made in it, for sockets; must exist
   std::string backend_dir;     // of plugins; empty: where the worker looks by itself
   std::string cache_dir;       // of packed weights; none: no cache; empty: the worker's default
-  int threads = 0;             // of all local ranks together; 0: one per CPU
+  int threads = 0;             // of the local ranks of all groups together; 0: one per CPU
   // That they stay on, shared out among the ranks in order. Empty: all, or with `threads` none.
   std::vector<int> cpus;
   // Ranks elsewhere, in rank order: "host:port" or "unix:/path" each, or one "dns:NAME:PORT" whose
-  // addresses are taken in ascending order. Empty: local ones.
+  // addresses are taken in ascending order. Empty: local ones. Of this group alone.
   std::vector<std::string> workers;
   std::string secret;                // shared with remote workers
   std::string collective_interface;  // of gloo; empty: the one of the host's name, or loopback for

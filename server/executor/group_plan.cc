@@ -5,9 +5,11 @@
 #include <limits>
 #include <map>
 #include <optional>
+#include <set>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/types/span.h"
 #include "server/executor/launch.h"
 #include "shard_loader/load/checkpoint.h"
 #include "shard_loader/plan/memory.h"
@@ -65,26 +67,36 @@ bool Allows(const std::string& device, const v1::KernelSet& set) {
   return device == "auto" || (device == "cuda") == IsCuda(set.numerics());
 }
 
+// `descriptions`: of one group, or of all.
+std::string RankName(const GroupOptions& options, const std::vector<v1::Description>& descriptions,
+                     size_t index) {
+  const auto ranks = static_cast<size_t>(options.layout.tp * options.layout.pp);
+  if (descriptions.size() == ranks) return absl::StrCat("rank ", index);
+  return absl::StrCat("rank ", index % ranks, " of replica ", index / ranks);
+}
+
 // The first rank that cannot use CUDA, and why; empty where all can.
-std::string WhyNotCuda(const std::vector<v1::Description>& descriptions) {
+std::string WhyNotCuda(const GroupOptions& options,
+                       const std::vector<v1::Description>& descriptions) {
   for (size_t rank = 0; rank < descriptions.size(); ++rank) {
     if (descriptions[rank].cuda_devices() > 0) continue;
     const std::string& problem = descriptions[rank].cuda_problem();
-    return absl::StrCat("rank ", rank, " on ", descriptions[rank].host(), ": ",
-                        problem.empty() ? "its worker was not asked for CUDA" : problem);
+    return absl::StrCat(RankName(options, descriptions, rank), " on ", descriptions[rank].host(),
+                        ": ", problem.empty() ? "its worker was not asked for CUDA" : problem);
   }
   return "";
 }
 
 // The best numerics of the first rank that every rank can run.
-absl::StatusOr<std::string> DecideKernels(const std::string& device, const std::string& wanted,
+absl::StatusOr<std::string> DecideKernels(const GroupOptions& options,
                                           const std::vector<v1::Description>& descriptions) {
-  if (device == "cuda") {
-    const std::string why = WhyNotCuda(descriptions);
+  const std::string& wanted = options.kernels;
+  if (options.device == "cuda") {
+    const std::string why = WhyNotCuda(options, descriptions);
     if (!why.empty()) return absl::FailedPreconditionError(absl::StrCat("--device cuda: ", why));
   }
   for (const v1::KernelSet& set : descriptions.front().kernels()) {
-    if (!Allows(device, set)) continue;
+    if (!Allows(options.device, set)) continue;
     bool everywhere = std::all_of(
         descriptions.begin(), descriptions.end(), [&](const v1::Description& description) {
           return FindKernels(description, set.numerics(), wanted) != nullptr;
@@ -93,7 +105,7 @@ absl::StatusOr<std::string> DecideKernels(const std::string& device, const std::
   }
   std::string have;
   for (size_t rank = 0; rank < descriptions.size(); ++rank) {
-    absl::StrAppend(&have, rank == 0 ? "" : "; ", "rank ", rank, " has ",
+    absl::StrAppend(&have, rank == 0 ? "" : "; ", RankName(options, descriptions, rank), " has ",
                     KernelNames(descriptions[rank]));
   }
   return absl::FailedPreconditionError(absl::StrCat("no kernel set ",
@@ -101,13 +113,15 @@ absl::StatusOr<std::string> DecideKernels(const std::string& device, const std::
                                                     " runs on every rank: ", have));
 }
 
-absl::Status CheckComm(const std::string& comm, const std::vector<v1::Description>& descriptions) {
+absl::Status CheckComm(const GroupOptions& options, const std::string& comm,
+                       const std::vector<v1::Description>& descriptions) {
   if (comm == "none") return absl::OkStatus();
   for (size_t rank = 0; rank < descriptions.size(); ++rank) {
     const auto& comms = descriptions[rank].comms();
     if (std::find(comms.begin(), comms.end(), comm) != comms.end()) continue;
-    return absl::FailedPreconditionError(
-        absl::StrCat("--comm ", comm, ": rank ", rank, " has only ", absl::StrJoin(comms, ", ")));
+    return absl::FailedPreconditionError(absl::StrCat("--comm ", comm, ": ",
+                                                      RankName(options, descriptions, rank),
+                                                      " has only ", absl::StrJoin(comms, ", ")));
   }
   return absl::OkStatus();
 }
@@ -116,11 +130,12 @@ absl::Status CheckComm(const std::string& comm, const std::vector<v1::Descriptio
 int ThreadsOfRank(const GroupOptions& options, const std::vector<v1::Description>& descriptions,
                   int rank) {
   if (!options.workers.empty()) return 0;
-  const int num_ranks = static_cast<int>(descriptions.size());
-  if (options.threads > 0) return std::max(1, options.threads / num_ranks);
-  const std::vector<int> cpus = CpusOfRank(options, rank, num_ranks);
+  // Those of the other groups have their part too.
+  const int all_ranks = static_cast<int>(descriptions.size()) * options.num_replicas;
+  if (options.threads > 0) return std::max(1, options.threads / all_ranks);
+  const std::vector<int> cpus = CpusOfRank(options, rank);
   if (!cpus.empty()) return static_cast<int>(cpus.size());
-  return std::max(1, static_cast<int>(descriptions[rank].threads()) / num_ranks);
+  return std::max(1, static_cast<int>(descriptions[rank].threads()) / all_ranks);
 }
 
 // Bytes for all ranks where they share one host, else for each rank.
@@ -155,18 +170,20 @@ bool HasNccl(const std::vector<v1::Description>& descriptions) {
                      });
 }
 
-std::string DeviceInWords(const std::string& asked, const std::string& numerics,
+std::string DeviceInWords(const GroupOptions& options, const std::string& numerics,
                           const std::vector<v1::Description>& descriptions) {
+  const std::string& asked = options.device;
   if (IsCuda(numerics)) {
     return absl::StrCat(descriptions.front().device(),
                         asked == "auto" ? " (auto: every rank has one)" : " (--device cuda)");
   }
   if (asked == "cpu") return "CPU (--device cpu)";
-  const std::string why = WhyNotCuda(descriptions);
+  const std::string why = WhyNotCuda(options, descriptions);
   return why.empty() ? "CPU (--kernels)" : absl::StrCat("CPU (auto: ", why, ")");
 }
 
-Memory AvailableMemory(const std::vector<v1::Description>& descriptions) {
+// Of the ranks of one group.
+Memory AvailableMemory(absl::Span<const v1::Description> descriptions) {
   std::map<std::string, std::pair<int64_t, int>> hosts;  // least bytes that a rank saw, ranks
   for (const v1::Description& description : descriptions) {
     auto [entry, added] =
@@ -180,6 +197,34 @@ Memory AvailableMemory(const std::vector<v1::Description>& descriptions) {
   for (const auto& [name, host] : hosts)
     memory.bytes = std::min(memory.bytes, host.first / host.second);
   return memory;
+}
+
+// For each group: the least that one has. Groups with ranks on one host share what it has.
+Memory AvailableMemoryOfEach(const GroupOptions& options,
+                             absl::Span<const v1::Description> descriptions) {
+  const size_t ranks = descriptions.size() / options.num_replicas;
+  std::map<std::string, std::set<size_t>> groups;  // by host
+  for (size_t i = 0; i < descriptions.size(); ++i) {
+    groups[descriptions[i].host()].insert(i / ranks);
+  }
+  std::vector<Memory> memories;
+  bool shared = true;
+  for (size_t begin = 0; begin < descriptions.size(); begin += ranks) {
+    size_t sharing = 1;
+    for (size_t i = begin; i < begin + ranks; ++i) {
+      sharing = std::max(sharing, groups[descriptions[i].host()].size());
+    }
+    Memory& memory = memories.emplace_back(AvailableMemory(descriptions.subspan(begin, ranks)));
+    memory.bytes /= static_cast<int64_t>(sharing);
+    shared = shared && memory.shared;
+  }
+  Memory least{std::numeric_limits<int64_t>::max(), shared};
+  for (const Memory& memory : memories) {
+    const bool of_all_ranks = memory.shared && !shared;
+    least.bytes = std::min(
+        least.bytes, of_all_ranks ? memory.bytes / static_cast<int64_t>(ranks) : memory.bytes);
+  }
+  return least;
 }
 
 absl::Status CheckDraft(const GroupOptions& options) {
@@ -220,20 +265,19 @@ absl::StatusOr<GroupPlan> DecideGroup(const GroupOptions& options,
   plan.dtype = shard_loader::WeightFormatName(dtype);
   plan.kv_dtype = shard_loader::DTypeName(kv_dtype);
   plan.comm = ResolveComm(options);
-  ASSIGN_OR_RETURN(plan.kernel_numerics,
-                   DecideKernels(options.device, options.kernels, descriptions));
+  ASSIGN_OR_RETURN(plan.kernel_numerics, DecideKernels(options, descriptions));
   if (options.comm == "auto" && plan.comm != "none" && IsCuda(plan.kernel_numerics) &&
       HasNccl(descriptions)) {
     plan.comm = "nccl";
   }
-  RETURN_IF_ERROR(CheckComm(plan.comm, descriptions));
-  plan.device = DeviceInWords(options.device, plan.kernel_numerics, descriptions);
+  RETURN_IF_ERROR(CheckComm(options, plan.comm, descriptions));
+  plan.device = DeviceInWords(options, plan.kernel_numerics, descriptions);
 
   ASSIGN_OR_RETURN(auto rank_plans, shard_loader::MakeRankPlans(checkpoint.spec(), options.layout));
   RETURN_IF_ERROR(CheckDraft(options));
   const shard_loader::Checkpoint* draft = options.speculation.draft;
   Memory available = IsCuda(plan.kernel_numerics) ? AvailableCudaMemory(descriptions)
-                                                  : AvailableMemory(descriptions);
+                                                  : AvailableMemoryOfEach(options, descriptions);
   shard_loader::MemoryPlan memory =
       shard_loader::PlanMemory(checkpoint.spec(), rank_plans,
                                {.weight_dtype = dtype,
@@ -268,7 +312,7 @@ absl::StatusOr<GroupPlan> DecideGroup(const GroupOptions& options,
 absl::StatusOr<std::vector<v1::Load>> LoadCommands(
     const GroupOptions& options, const GroupPlan& plan,
     const std::vector<v1::Description>& descriptions) {
-  RETURN_IF_ERROR(CheckComm(plan.comm, descriptions));
+  RETURN_IF_ERROR(CheckComm(options, plan.comm, descriptions));
   std::vector<v1::Load> commands;
   for (size_t rank = 0; rank < descriptions.size(); ++rank) {
     const v1::KernelSet* kernels =
@@ -287,6 +331,7 @@ absl::StatusOr<std::vector<v1::Load>> LoadCommands(
     load.set_lanes(options.layout.lanes);
     load.set_ep(options.layout.ep);
     load.set_rank(static_cast<uint32_t>(rank));
+    load.set_place(static_cast<uint32_t>(options.replica * descriptions.size() + rank));
     load.set_dtype(plan.dtype);
     load.set_kv_dtype(plan.kv_dtype);
     load.set_kernels(kernels->name());

@@ -22,13 +22,14 @@ struct GroupPlan {
   std::string device;           // what computes and why, in words: "CPU (auto: cuda: ...)"
 };
 
-// `descriptions`: of all ranks, in their order. FAILED_PRECONDITION where the ranks have no kernel
+// `descriptions`: of the ranks of all groups of the server, group by group, each in its order: they
+// give one answer, so they are planned together. FAILED_PRECONDITION where the ranks have no kernel
 // set with equal bits in common, a communicator is missing, or the memory does not suffice.
 absl::StatusOr<GroupPlan> DecideGroup(const GroupOptions& options,
                                       const std::vector<internal::v1::Description>& descriptions);
 
-// What every rank is to load under a plan, in rank order. FAILED_PRECONDITION names the rank that
-// cannot run the plan's numerics id.
+// What every rank of this group is to load under a plan, in rank order. FAILED_PRECONDITION names
+// the rank that cannot run the plan's numerics id.
 absl::StatusOr<std::vector<internal::v1::Load>> LoadCommands(
     const GroupOptions& options, const GroupPlan& plan,
     const std::vector<internal::v1::Description>& descriptions);

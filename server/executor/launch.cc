@@ -51,7 +51,7 @@ absl::Status StartChildren(const GroupOptions& options, const WeightMemory& weig
                               .secret = group.secret,
                               .comm_fd = comm.get(),
                               .image_fd = weights[rank].get()};
-    const std::vector<int> cpus = CpusOfRank(options, rank, num_ranks);
+    const std::vector<int> cpus = CpusOfRank(options, rank);
     if (!cpus.empty()) {
       child.arguments.insert(child.arguments.end(), {"--cpus", absl::StrJoin(cpus, ",")});
     }
@@ -121,7 +121,10 @@ absl::Status StartSimulation(const GroupOptions& options, int num_ranks, Mailbox
   flag("--sim-kv-gbps", absl::StrCat(sim.kv_gbps));
   flag("--sim-memory-gb", absl::StrCat(sim.memory_gb));
   if (sim.poison_token) flag("--sim-poison-token", absl::StrCat(*sim.poison_token));
-  if (!sim.trace.empty()) flag("--sim-trace", sim.trace);
+  if (!sim.trace.empty()) {
+    const bool alone = options.num_replicas == 1;
+    flag("--sim-trace", alone ? sim.trace : absl::StrCat(sim.trace, ".", options.replica));
+  }
   flag("--listen", "unix:" + group.folder->SocketPath("%r"));
   flag("--parent-fd", absl::StrCat(kChildParentFd));
   flag("--secret-fd", absl::StrCat(kChildSecretFd));
@@ -139,7 +142,8 @@ LaunchedGroup::~LaunchedGroup() {
   }
 }
 
-std::vector<int> CpusOfRank(const GroupOptions& options, int rank, int num_ranks) {
+std::vector<int> CpusOfRank(const GroupOptions& options, int rank) {
+  const int ranks = options.layout.tp * options.layout.pp;
   std::vector<int> cpus = options.cpus;
   cpu_set_t set;
   if (cpus.empty() && options.threads == 0 && sched_getaffinity(0, sizeof(set), &set) == 0) {
@@ -148,9 +152,10 @@ std::vector<int> CpusOfRank(const GroupOptions& options, int rank, int num_ranks
     }
   }
   const int count = static_cast<int>(cpus.size());
-  if (count < num_ranks) return options.cpus;
-  return {cpus.begin() + int64_t{count} * rank / num_ranks,
-          cpus.begin() + int64_t{count} * (rank + 1) / num_ranks};
+  const int64_t all_ranks = int64_t{ranks} * options.num_replicas;
+  const int64_t place = int64_t{ranks} * options.replica + rank;
+  if (count < all_ranks) return options.cpus;
+  return {cpus.begin() + count * place / all_ranks, cpus.begin() + count * (place + 1) / all_ranks};
 }
 
 absl::StatusOr<WeightMemory> MakeWeightMemory(int num_ranks) {

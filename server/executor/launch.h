@@ -32,9 +32,9 @@ struct LaunchedGroup {
       children;  // by rank; or the one that plays or launches them
 };
 
-// The CPUs that the threads of a local rank stay on: its part of those of all ranks, or all where
-// there are fewer than ranks. Empty: the system places them.
-std::vector<int> CpusOfRank(const GroupOptions& options, int rank, int num_ranks);
+// The CPUs that the threads of a local rank stay on: its part of those of all ranks of all groups,
+// or all where there are fewer than ranks. Empty: the system places them.
+std::vector<int> CpusOfRank(const GroupOptions& options, int rank);
 
 // The memory of the weights of every local rank: it outlives the ranks, so that those of the next
 // epoch find what their predecessors have read.

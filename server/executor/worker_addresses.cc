@@ -90,4 +90,21 @@ absl::StatusOr<std::vector<std::string>> ResolveWorkers(const std::vector<std::s
   return workers;
 }
 
+absl::StatusOr<std::vector<std::vector<std::string>>> WorkersOfGroups(
+    const std::vector<std::string>& workers, int replicas, int num_ranks) {
+  std::vector<std::vector<std::string>> groups(replicas);
+  if (replicas == 1) groups[0] = workers;
+  if (replicas == 1 || workers.empty()) return groups;
+  const bool names = workers[0].starts_with(kDns);
+  const size_t each = names ? 1 : num_ranks;
+  if (workers.size() != replicas * each) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--workers names ", workers.size(), " workers, but dp x tp x pp is ",
+                     replicas * num_ranks, "; give them all, replica by replica, or one ",
+                     "dns:NAME:PORT for each of the ", replicas, " replicas"));
+  }
+  for (size_t i = 0; i < workers.size(); ++i) groups[i / each].push_back(workers[i]);
+  return groups;
+}
+
 }  // namespace tessera::server

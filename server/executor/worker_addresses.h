@@ -16,6 +16,12 @@ namespace tessera::server {
 absl::StatusOr<std::vector<std::string>> ResolveWorkers(const std::vector<std::string>& workers,
                                                         int num_ranks);
 
+// The workers of each of `replicas` groups of `num_ranks`: their entries stand group by group, or
+// there is one dns:NAME:PORT for each. Of local groups nothing. INVALID_ARGUMENT for another
+// number.
+absl::StatusOr<std::vector<std::vector<std::string>>> WorkersOfGroups(
+    const std::vector<std::string>& workers, int replicas, int num_ranks);
+
 }  // namespace tessera::server
 
 #endif  // TESSERA_SERVER_EXECUTOR_WORKER_ADDRESSES_H_

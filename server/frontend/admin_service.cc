@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include <grpcpp/alarm.h>
 
@@ -75,24 +77,27 @@ class RefusedWatcher : public grpc::ServerWriteReactor<v1::ServerStatus> {
   void OnDone() override { delete this; }  // gRPC lets go of it here
 };
 
-std::string Message(const EngineCondition& condition, const GroupStatus& group) {
+std::string Message(const EngineCondition& condition, const std::vector<GroupStatus>& groups) {
+  absl::Duration pause = absl::ZeroDuration();
+  for (const GroupStatus& group : groups) pause = std::max(pause, group.restart_delay);
   switch (condition.state) {
     case EngineState::kStarting:
-      return "the group of workers is being made";
+      return groups.size() == 1 ? "the group of workers is being made"
+                                : "the groups of workers are being made";
     case EngineState::kReady:
-      return "ready";
+      return condition.why.empty() ? "ready" : absl::StrCat("ready, but for ", condition.why);
     case EngineState::kRecovering:
-      if (group.restart_delay > absl::ZeroDuration()) {
+      if (pause > absl::ZeroDuration()) {
         return absl::StrCat("the group keeps dying and is started again only after a pause of ",
-                            absl::FormatDuration(group.restart_delay), ": ", condition.why);
+                            absl::FormatDuration(pause), ": ", condition.why);
       }
       return absl::StrCat("the group is being started again: ", condition.why);
     case EngineState::kDraining:
       return "draining: running requests end, new ones are refused";
     case EngineState::kFailed:
-      return condition.why;
+      break;
   }
-  return group.last_loss;
+  return condition.why;
 }
 
 }  // namespace
@@ -100,20 +105,27 @@ std::string Message(const EngineCondition& condition, const GroupStatus& group) 
 AdminService::AdminService(Environment environment) : environment_(std::move(environment)) {}
 
 v1::ServerStatus AdminService::Status() const {
-  EngineCondition condition = environment_.engine->condition();
-  GroupStatus group = environment_.executor->GetStatus();
+  const Engine& engine = *environment_.engine;
+  const EngineCondition condition = engine.condition();
+  const absl::Time now = absl::Now();
+  std::vector<GroupStatus> groups;
+  std::vector<const Counters*> counters;
   v1::ServerStatus status;
-  status.set_state(ToProto(condition, group));
+  for (const auto& replica : engine.replicas()) {
+    groups.push_back(replica->group());
+    counters.push_back(&replica->counters());
+    v1::GroupStatus& shown = *status.add_groups();
+    shown = ToProto(groups.back());
+    for (const LossRecord& loss : replica->losses()) *shown.add_losses() = ToProto(loss);
+    *shown.mutable_engine() = ToProto({counters.back()}, now);
+  }
+  *status.mutable_engine() = ToProto(counters, now);
+  status.set_state(ToProto(condition, groups));
   status.set_version(std::string(rpc::Version()));
   status.set_model(environment_.model);
-  status.set_numerics_id(environment_.engine->numerics_id());
-  status.set_uptime_seconds(absl::ToDoubleSeconds(absl::Now() - start_));
-  v1::GroupStatus* shown = status.add_groups();
-  *shown = ToProto(group);
-  for (const LossRecord& loss : environment_.engine->losses()) *shown->add_losses() = ToProto(loss);
-  *status.mutable_engine() = ToProto(*environment_.counters, absl::Now());
-  *shown->mutable_engine() = status.engine();
-  status.set_message(Message(condition, group));
+  status.set_numerics_id(engine.numerics_id());
+  status.set_uptime_seconds(absl::ToDoubleSeconds(now - start_));
+  status.set_message(Message(condition, groups));
   return status;
 }
 

@@ -11,8 +11,6 @@
 
 #include "absl/time/time.h"
 #include "server/engine/engine.h"
-#include "server/executor/executor.h"
-#include "server/metrics/counters.h"
 #include "tessera/v1/admin.grpc.pb.h"
 
 namespace tessera::server {
@@ -23,8 +21,6 @@ class AdminService : public v1::Admin::CallbackService {
   struct Environment {
     std::string model;
     const Engine* engine = nullptr;
-    const Executor* executor = nullptr;
-    const Counters* counters = nullptr;
     // Begins to drain; the timeout of the request, if it has one. Must not block.
     std::function<void(std::optional<absl::Duration>)> drain;
   };

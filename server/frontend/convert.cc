@@ -88,8 +88,7 @@ void AddEcho(const AcceptedEvent& event, uint32_t index, const AnswerFormat& for
 
 double Seconds(uint64_t nanoseconds) { return static_cast<double>(nanoseconds) * 1e-9; }
 
-void Fill(const LatencyHistogram& histogram, v1::Latency& out) {
-  const LatencyHistogram::Summary summary = histogram.Read();
+void Fill(const LatencyHistogram::Summary& summary, v1::Latency& out) {
   out.set_count(summary.count);
   if (summary.count > 0) out.set_mean(summary.sum_seconds / static_cast<double>(summary.count));
   out.set_p50(summary.p50_seconds);
@@ -115,32 +114,44 @@ std::vector<v1::GenerateResponse> ToResponses(const ResponseEvent& event,
   return out;
 }
 
-v1::EngineFigures ToProto(const Counters& counters, absl::Time now) {
+v1::EngineFigures ToProto(const std::vector<const Counters*>& replicas, absl::Time now) {
   v1::EngineFigures out;
-  out.set_running(counters.running);
-  out.set_waiting(counters.waiting);
-  out.set_requests_total(counters.requests_total);
-  out.set_requests_failed(counters.requests_failed);
-  out.set_requests_cancelled(counters.requests_cancelled);
-  out.set_prompt_tokens_total(counters.prompt_tokens_total);
-  out.set_completion_tokens_total(counters.completion_tokens_total);
-  out.set_steps_total(counters.steps_total);
-  out.set_kv_blocks_total(counters.kv_blocks_total);
-  out.set_kv_blocks_free(counters.kv_blocks_free);
-  out.set_preemptions_total(counters.preemptions_total);
-  out.set_tokens_replayed_total(counters.tokens_replayed_total);
-  out.set_queued(counters.queued);
-  out.set_cached_tokens_total(counters.cached_tokens_total);
-  out.set_prefill_tokens_total(counters.prefill_tokens_total);
-  out.set_output_tokens_per_second(counters.output_tokens.Read(now));
-  out.set_workers_seconds(Seconds(counters.workers_ns));
-  out.set_server_seconds(Seconds(counters.server_ns));
-  out.set_engine_cpu_seconds(Seconds(counters.engine_cpu_ns));
-  Fill(counters.queue_time, *out.mutable_queue_time());
-  Fill(counters.time_to_first_token, *out.mutable_time_to_first_token());
-  Fill(counters.inter_token, *out.mutable_inter_token());
-  Fill(counters.end_to_end, *out.mutable_end_to_end());
-  Fill(counters.step_time, *out.mutable_step_time());
+  auto sum = [&replicas](Counters::Count Counters::*count) {
+    uint64_t all = 0;
+    for (const Counters* counters : replicas) all += counters->*count;
+    return all;
+  };
+  auto fill = [&replicas](LatencyHistogram Counters::*histogram, v1::Latency& latency) {
+    std::vector<const LatencyHistogram*> parts;
+    for (const Counters* counters : replicas) parts.push_back(&(counters->*histogram));
+    Fill(LatencyHistogram::Read(parts), latency);
+  };
+  out.set_running(sum(&Counters::running));
+  out.set_waiting(sum(&Counters::waiting));
+  out.set_requests_total(sum(&Counters::requests_total));
+  out.set_requests_failed(sum(&Counters::requests_failed));
+  out.set_requests_cancelled(sum(&Counters::requests_cancelled));
+  out.set_prompt_tokens_total(sum(&Counters::prompt_tokens_total));
+  out.set_completion_tokens_total(sum(&Counters::completion_tokens_total));
+  out.set_steps_total(sum(&Counters::steps_total));
+  out.set_kv_blocks_total(sum(&Counters::kv_blocks_total));
+  out.set_kv_blocks_free(sum(&Counters::kv_blocks_free));
+  out.set_preemptions_total(sum(&Counters::preemptions_total));
+  out.set_tokens_replayed_total(sum(&Counters::tokens_replayed_total));
+  out.set_queued(sum(&Counters::queued));
+  out.set_cached_tokens_total(sum(&Counters::cached_tokens_total));
+  out.set_prefill_tokens_total(sum(&Counters::prefill_tokens_total));
+  double rate = 0;
+  for (const Counters* counters : replicas) rate += counters->output_tokens.Read(now);
+  out.set_output_tokens_per_second(rate);
+  out.set_workers_seconds(Seconds(sum(&Counters::workers_ns)));
+  out.set_server_seconds(Seconds(sum(&Counters::server_ns)));
+  out.set_engine_cpu_seconds(Seconds(sum(&Counters::engine_cpu_ns)));
+  fill(&Counters::queue_time, *out.mutable_queue_time());
+  fill(&Counters::time_to_first_token, *out.mutable_time_to_first_token());
+  fill(&Counters::inter_token, *out.mutable_inter_token());
+  fill(&Counters::end_to_end, *out.mutable_end_to_end());
+  fill(&Counters::step_time, *out.mutable_step_time());
   return out;
 }
 
@@ -162,11 +173,14 @@ v1::ServerStatus::State ToProto(GroupState state) {
   return v1::ServerStatus::STATE_UNSPECIFIED;
 }
 
-v1::ServerStatus::State ToProto(const EngineCondition& condition, const GroupStatus& group) {
+v1::ServerStatus::State ToProto(const EngineCondition& condition,
+                                const std::vector<GroupStatus>& groups) {
+  const bool loading = std::any_of(groups.begin(), groups.end(), [](const GroupStatus& group) {
+    return group.state == GroupState::kLoading;
+  });
   switch (condition.state) {
     case EngineState::kStarting:
-      return group.state == GroupState::kLoading ? v1::ServerStatus::LOADING
-                                                 : v1::ServerStatus::STARTING;
+      return loading ? v1::ServerStatus::LOADING : v1::ServerStatus::STARTING;
     case EngineState::kReady:
       return v1::ServerStatus::READY;
     case EngineState::kRecovering:

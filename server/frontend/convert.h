@@ -34,10 +34,12 @@ struct AnswerFormat {
 std::vector<v1::GenerateResponse> ToResponses(const ResponseEvent& event,
                                               const AnswerFormat& format);
 
-v1::EngineFigures ToProto(const Counters& counters, absl::Time now);
+// Of one replica, or of several together.
+v1::EngineFigures ToProto(const std::vector<const Counters*>& replicas, absl::Time now);
 v1::GroupStatus ToProto(const GroupStatus& status);
 v1::Loss ToProto(const LossRecord& loss);
-v1::ServerStatus::State ToProto(const EngineCondition& condition, const GroupStatus& group);
+v1::ServerStatus::State ToProto(const EngineCondition& condition,
+                                const std::vector<GroupStatus>& groups);
 
 }  // namespace tessera::server
 

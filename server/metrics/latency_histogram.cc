@@ -28,16 +28,23 @@ void LatencyHistogram::Add(absl::Duration time, uint64_t count) {
   }
 }
 
-LatencyHistogram::Summary LatencyHistogram::Read() const {
+LatencyHistogram::Summary LatencyHistogram::Read(
+    const std::vector<const LatencyHistogram*>& parts) {
   Summary out;
-  std::array<uint64_t, kBuckets> counts;
-  for (size_t i = 0; i < kBuckets; ++i) {
-    counts[i] = counts_[i].load(std::memory_order_relaxed);
-    out.count += counts[i];
+  std::array<uint64_t, kBuckets> counts{};
+  uint64_t sum_us = 0, max_us = 0;
+  for (const LatencyHistogram* part : parts) {
+    for (size_t i = 0; i < kBuckets; ++i) {
+      const uint64_t count = part->counts_[i].load(std::memory_order_relaxed);
+      counts[i] += count;
+      out.count += count;
+    }
+    sum_us += part->sum_us_.load(std::memory_order_relaxed);
+    max_us = std::max(max_us, part->max_us_.load(std::memory_order_relaxed));
   }
   if (out.count == 0) return out;
-  out.sum_seconds = static_cast<double>(sum_us_.load(std::memory_order_relaxed)) * 1e-6;
-  out.max_seconds = static_cast<double>(max_us_.load(std::memory_order_relaxed)) * 1e-6;
+  out.sum_seconds = static_cast<double>(sum_us) * 1e-6;
+  out.max_seconds = static_cast<double>(max_us) * 1e-6;
   auto quantile = [&](double fraction) {
     const auto rank = static_cast<uint64_t>(std::ceil(fraction * static_cast<double>(out.count)));
     size_t bucket = 0;

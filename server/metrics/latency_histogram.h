@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "absl/time/time.h"
 
@@ -26,7 +27,9 @@ class LatencyHistogram {
   // Negative times count as 0.
   void Add(absl::Duration time, uint64_t count = 1);
   // Since the start. A quantile is the middle of its bucket, but at most the maximum.
-  Summary Read() const;
+  Summary Read() const { return Read({this}); }
+  // Of several, as if all had been added to one.
+  static Summary Read(const std::vector<const LatencyHistogram*>& parts);
 
  private:
   // Of microseconds: 0 to 7 each, then 8 buckets for every doubling.

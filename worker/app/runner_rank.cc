@@ -136,7 +136,7 @@ absl::StatusOr<RunnerOptions> RunnerRank::MakeOptions(const v1::Load& load) cons
   options.kernels = load.kernels();
   if (IsCudaKernelSet(options.kernels)) {
     ASSIGN_OR_RETURN(const CudaFacts cuda, FindCuda(options_.backend_dir));
-    const int device = cuda.devices[load.rank() % cuda.devices.size()].index;
+    const int device = cuda.devices[load.place() % cuda.devices.size()].index;
     options.make_backend = [kernels = options.kernels, folder = options_.backend_dir, device] {
       return MakeCudaBackend(folder, kernels, device);
     };

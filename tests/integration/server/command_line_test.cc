@@ -26,9 +26,12 @@ bool Has(const Ended& ended, const std::string& text) {
 }
 
 TEST_CASE("wrong flags exit with 2 and name the flag") {
-  Ended unknown = Run({"--model", DemoModel().string(), "--dp", "2"});
+  Ended unknown = Run({"--model", DemoModel().string(), "--layers", "2"});
   CHECK(unknown.code == 2);
-  CHECK(Has(unknown, "--dp"));
+  CHECK(Has(unknown, "--layers"));
+  Ended replicas = Run({"--model", DemoModel().string(), "--dp", "65"});
+  CHECK(replicas.code == 2);
+  CHECK(Has(replicas, "--dp"));
   Ended value = Run({"--model", DemoModel().string(), "--dtype", "f12"});
   CHECK(value.code == 2);
   CHECK(Has(value, "--dtype"));

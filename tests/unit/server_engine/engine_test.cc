@@ -70,7 +70,7 @@ Request Ask(const std::string& id, uint32_t max_tokens) {
 struct Parts {
   explicit Parts(EngineOptions options = {})
       : executor(FakeExecutor::Counting(65)),
-        engine(options, DemoTokenizer(), executor, counters,
+        engine(options, DemoTokenizer(), {{&executor, &counters}},
                [this](const EngineCondition& condition) { state = condition.state; }) {
     engine.Start();
   }

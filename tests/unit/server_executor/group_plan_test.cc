@@ -2,6 +2,8 @@
 
 #include <catch2/catch.hpp>
 
+#include "server/executor/launch.h"
+#include "server/executor/shared_plan.h"
 #include "shard_loader/load/checkpoint.h"
 #include "tests/support/fixtures.h"
 
@@ -231,6 +233,59 @@ TEST_CASE("ranks that share a device share its memory") {
   const auto own = DecideGroup(options, four);
   REQUIRE(own.ok());
   CHECK((!shared.ok() || shared->facts.num_kv_blocks < own->facts.num_kv_blocks));
+}
+
+TEST_CASE("groups of one server are planned together: the same numerics, and parts of one memory") {
+  GroupOptions options = Options(1);
+  options.num_kv_blocks = 0;
+  options.max_num_seqs = 64;
+  options.max_num_batched_tokens = 64;
+  const uint64_t memory = uint64_t{200} << 20;
+  const auto alone = DecideGroup(options, {Rank("a", kFull, memory)});
+  REQUIRE(alone.ok());
+  options.num_replicas = 2;
+  SharedPlan shared;
+  CHECK_FALSE(shared.Join(options, {Rank("a", kFull, 2 * memory)})->has_value());
+  options.replica = 1;
+  auto second = shared.Join(options, {Rank("a", kOld, 2 * memory)});
+  REQUIRE(second.ok());
+  REQUIRE(second->has_value());
+  CHECK((*second)->facts.num_kv_blocks == alone->facts.num_kv_blocks);
+  options.replica = 0;
+  auto first = shared.Join(options, {Rank("a", kFull, memory / 4)});  // later: the plan stays
+  CHECK((*first)->facts.num_kv_blocks == alone->facts.num_kv_blocks);
+  CHECK((*first)->facts.numerics_id == (*second)->facts.numerics_id);
+
+  // On hosts of their own each has all of it.
+  const auto apart = DecideGroup(options, {Rank("a", kFull, memory), Rank("b", kFull, memory)});
+  CHECK(apart->facts.num_kv_blocks == alone->facts.num_kv_blocks);
+}
+
+TEST_CASE("a group that cannot run what the others run fails the plan, named with its replica") {
+  GroupOptions options = Options(2);
+  options.num_replicas = 2;
+  options.kernels = "avx512";
+  const Descriptions all = {Rank("a", kFull), Rank("a", kFull), Rank("b", kFull), Rank("b", kOld)};
+  const absl::Status status = DecideGroup(options, all).status();
+  CHECK(absl::IsFailedPrecondition(status));
+  CHECK(std::string(status.message()).find("rank 1 of replica 1 has avx2") != std::string::npos);
+}
+
+TEST_CASE("local groups share out threads and devices") {
+  GroupOptions options = Options(2);
+  options.num_replicas = 2;
+  options.replica = 1;
+  options.threads = 8;
+  const Descriptions ranks = {Rank("a", kFull), Rank("a", kFull)};
+  auto plan = DecideGroup(options, {ranks[0], ranks[1], ranks[0], ranks[1]});
+  REQUIRE(plan.ok());
+  auto loads = LoadCommands(options, *plan, ranks);
+  REQUIRE(loads.ok());
+  CHECK((*loads)[1].threads() == 2);
+  CHECK((*loads)[1].rank() == 1);
+  CHECK((*loads)[1].place() == 3);
+  options.cpus = {4, 5, 6, 7, 8, 9, 10, 11};
+  CHECK(CpusOfRank(options, 0) == std::vector<int>{8, 9});
 }
 
 }  // namespace

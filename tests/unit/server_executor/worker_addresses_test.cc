@@ -32,5 +32,19 @@ TEST_CASE("a name is looked up, and must have as many addresses as there are ran
   CHECK(absl::IsUnavailable(ResolveWorkers({"dns:127.0.0.1:9000"}, 2).status()));
 }
 
+TEST_CASE("the workers of several groups stand group by group, or behind a name for each") {
+  using Groups = std::vector<std::vector<std::string>>;
+  CHECK(*WorkersOfGroups({"a:1", "b:1", "c:1", "d:1"}, 2, 2) ==
+        Groups{{"a:1", "b:1"}, {"c:1", "d:1"}});
+  CHECK(*WorkersOfGroups({"dns:a:1", "dns:b:1"}, 2, 4) == Groups{{"dns:a:1"}, {"dns:b:1"}});
+  CHECK(*WorkersOfGroups({}, 3, 2) == Groups(3));
+  CHECK(*WorkersOfGroups({"dns:a:1"}, 1, 2) == Groups{{"dns:a:1"}});
+  for (const auto& wrong : Groups{{"a:1", "b:1", "c:1"}, {"dns:a:1"}}) {
+    absl::Status status = WorkersOfGroups(wrong, 2, 2).status();
+    CHECK(absl::IsInvalidArgument(status));
+    CHECK(std::string(status.message()).find("dp x tp x pp is 4") != std::string::npos);
+  }
+}
+
 }  // namespace
 }  // namespace tessera::server

@@ -110,11 +110,31 @@ TEST_CASE("the end tells reason, usage and what stopped it") {
 
 TEST_CASE("the state of the server is the engine's, with the group's while it starts") {
   EngineCondition condition;
-  GroupStatus group;
-  group.state = GroupState::kLoading;
-  CHECK(ToProto(condition, group) == v1::ServerStatus::LOADING);
+  std::vector<GroupStatus> groups(2);
+  CHECK(ToProto(condition, groups) == v1::ServerStatus::STARTING);
+  groups[1].state = GroupState::kLoading;
+  CHECK(ToProto(condition, groups) == v1::ServerStatus::LOADING);
   condition.state = EngineState::kDraining;
-  CHECK(ToProto(condition, group) == v1::ServerStatus::DRAINING);
+  CHECK(ToProto(condition, groups) == v1::ServerStatus::DRAINING);
+}
+
+TEST_CASE("the figures of several replicas are added, and their times are those of all requests") {
+  Counters first, second;
+  first.running = 3;
+  second.running = 4;
+  first.server_ns = 1'000'000'000;
+  second.server_ns = 500'000'000;
+  first.step_time.Add(absl::Milliseconds(10), 3);
+  second.step_time.Add(absl::Milliseconds(90));
+  second.output_tokens.Add(absl::FromUnixSeconds(99), 20);
+  const v1::EngineFigures both = ToProto({&first, &second}, absl::FromUnixSeconds(100));
+  CHECK(both.running() == 7);
+  CHECK(both.server_seconds() == 1.5);
+  CHECK(both.step_time().count() == 4);
+  CHECK(both.step_time().mean() == Approx(0.03));
+  CHECK(both.step_time().p50() == Approx(0.01).epsilon(0.07));
+  CHECK(both.step_time().max() == Approx(0.09));
+  CHECK(both.output_tokens_per_second() == 2);
 }
 
 }  // namespace

@@ -1,0 +1,105 @@
+// One replica: a thread around EngineCore, and the queue by which everyone else talks to it.
+#ifndef TESSERA_SERVER_ENGINE_REPLICA_H_
+#define TESSERA_SERVER_ENGINE_REPLICA_H_
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "server/engine/engine_condition.h"
+#include "server/engine/engine_core.h"
+#include "server/engine/engine_options.h"
+#include "server/engine/loss_log.h"
+#include "server/engine/request.h"
+#include "server/engine/response_stream.h"
+#include "server/executor/executor.h"
+#include "server/metrics/counters.h"
+#include "server/text/tokenizer.h"
+#include "shard_loader/mutex.h"
+
+namespace tessera::server {
+
+// Thread-safe.
+class Replica : public ExecutorEvents {
+ public:
+  // Borrowed. The functions are called on the replica's thread and must not block.
+  struct Environment {
+    const Tokenizer* tokenizer = nullptr;
+    Executor* executor = nullptr;
+    Counters* counters = nullptr;
+    std::function<void(const Request&)> on_end;  // as EngineCore's
+    std::function<void()> on_condition;          // condition() has changed
+    std::function<void()> on_lost;               // what the group had computed is gone
+  };
+
+  Replica(const EngineOptions& options, Environment environment);
+  ~Replica() override;  // Stop
+
+  // Begins to make the group.
+  void Start();
+  // Ends the thread. What messages ask for is done, and what is still running then is ended with
+  // CANCELLED.
+  void Stop();
+
+  void Submit(uint64_t key, Request request, std::shared_ptr<ResponseStream> stream);
+  // The reader has left. Keys of requests that have ended are ignored.
+  void Cancel(uint64_t key);
+  // Ends all requests, also those that come later.
+  void CutOff(const absl::Status& status);
+
+  // Of this replica alone: never draining.
+  EngineCondition condition() const;
+  std::string numerics_id() const;  // empty until the group has been ready once
+  // Those that wait for their first step, here or on the way, and how long they will need.
+  struct Queue {
+    QueueLoad load;
+    absl::Duration wait = absl::ZeroDuration();
+  };
+  Queue queue() const;
+  // The newest losses of the group, oldest first.
+  std::vector<LossRecord> losses() const { return losses_.Read(); }
+  GroupStatus group() const { return environment_.executor->GetStatus(); }
+  const Counters& counters() const { return *environment_.counters; }
+
+  void OnReady(uint64_t epoch, const GroupFacts& facts) override;
+  void OnStep(uint64_t epoch, StepResult result) override;
+  void OnLost(uint64_t epoch, const absl::Status& why) override;
+  void OnFailed(const absl::Status& why) override;
+
+ private:
+  using Message = std::function<void(EngineCore&)>;
+
+  void Post(Message message);
+  void PostLocked(Message message) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Run();
+  // Waits for messages until `deadline`; empty where that came first or the thread is to end.
+  std::deque<Message> Receive(absl::Time deadline, bool& stop);
+  void SetCondition(EngineState state, const std::string& why);
+
+  const Environment environment_;
+
+  mutable Mutex mutex_;
+  CondVar inbox_changed_;
+  std::deque<Message> inbox_ ABSL_GUARDED_BY(mutex_);
+  QueueLoad queue_ ABSL_GUARDED_BY(mutex_);  // as the core says, and those on the way to it
+  QueueLoad on_the_way_ ABSL_GUARDED_BY(mutex_);
+  absl::Duration queue_wait_ ABSL_GUARDED_BY(mutex_) = absl::ZeroDuration();
+  EngineCondition condition_ ABSL_GUARDED_BY(mutex_);
+  std::string numerics_id_ ABSL_GUARDED_BY(mutex_);
+  bool stop_ ABSL_GUARDED_BY(mutex_) = false;
+
+  LossLog losses_;
+  EngineCore core_;  // of the thread
+  std::thread thread_;
+};
+
+}  // namespace tessera::server
+
+#endif  // TESSERA_SERVER_ENGINE_REPLICA_H_
