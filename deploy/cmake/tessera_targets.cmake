@@ -36,10 +36,15 @@ function(tessera_test name)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   target_compile_options(${name} PRIVATE ${TESSERA_WARNINGS})
   target_link_libraries(${name} PRIVATE ${ARG_DEPS} tests_support)
-  # Catch's script takes a list property only with its semicolons escaped.
-  string(REPLACE ";" "\\;" labels "${ARG_LABELS}")
-  catch_discover_tests(${name} TEST_PREFIX "${name}:" WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}
-                       PROPERTIES LABELS "${labels}" SKIP_RETURN_CODE 77 TIMEOUT ${ARG_TIMEOUT})
+  catch_discover_tests(${name} TEST_PREFIX "${name}:" WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  # Catch's script takes no property that is a list: ctest reads this file behind what it writes.
+  set(properties ${CMAKE_CURRENT_BINARY_DIR}/${name}_properties.cmake)
+  file(WRITE ${properties}
+       "foreach(test IN LISTS ${name}_TESTS)\n"
+       "  set_tests_properties(\"\${test}\" PROPERTIES LABELS \"${ARG_LABELS}\"\n"
+       "    SKIP_RETURN_CODE 77 TIMEOUT ${ARG_TIMEOUT})\n"
+       "endforeach()\n")
+  set_property(DIRECTORY APPEND PROPERTY TEST_INCLUDE_FILES ${properties})
   tessera_label_target(${name} "${ARG_LABELS}")
 endfunction()
 
