@@ -8,6 +8,7 @@
 #include "shard_loader/format/gguf.h"
 #include "shard_loader/io/byte_file.h"
 #include "shard_loader/load/formats.h"
+#include "shard_loader/load/joined.h"
 #include "shard_loader/model/gguf.h"
 #include "shard_loader/model/strict_json.h"
 #include "shard_loader/status_macros.h"
@@ -18,6 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr uint64_t kMostRopeFactors = 4096;
+constexpr int64_t kMostExperts = 4096;
 constexpr size_t kMostTextBytes = 256;  // of a metadata text that a configuration needs
 
 std::vector<std::string> GgufFiles(const fs::path& folder) {
@@ -65,8 +67,15 @@ absl::StatusOr<std::vector<double>> RopeFactors(const ByteFile& file, const Gguf
   return factors;
 }
 
-absl::StatusOr<std::string> MakeConfig(const ByteFile& file, const GgufFile& gguf) {
-  GgufFacts facts{.metadata = ScalarsOf(gguf)};
+absl::StatusOr<std::string> MakeConfig(const ByteFile& file, const GgufFile& gguf,
+                                       const nlohmann::json& metadata) {
+  GgufFacts facts{.metadata = metadata};
+  for (const char* factors : {"rope_factors_long.weight", "rope_factors_short.weight"}) {
+    if (gguf.index().Find(factors) == nullptr) continue;
+    return absl::UnimplementedError(
+        absl::StrCat("shard_loader: ", file.name(), ": '", factors,
+                     "' is there: longrope is not supported in GGUF, but from config.json is"));
+  }
   const IndexedTensor* embedding = gguf.index().Find("token_embd.weight");
   if (embedding == nullptr || embedding->shape.size() != 2) {
     return absl::FailedPreconditionError(
@@ -92,11 +101,30 @@ int64_t HeadSize(const GgufFile& gguf, const std::string& architecture) {
   return heads > 0 ? number("embedding_length") / heads : 0;
 }
 
-absl::Status UndoInterleaving(const GgufFile& gguf, WeightFiles& found) {
-  const GgufValue* named = gguf.Find("general.architecture");
-  const std::string architecture(named == nullptr ? "" : named->Text().value_or(""));
-  if (!GgufInterleavesRope(architecture)) return absl::OkStatus();
-  const int64_t head_size = HeadSize(gguf, architecture);
+// Adds a tensor under its name: one for each of the experts that are stacked in it.
+absl::Status AddNamed(const std::string& name, FoundTensor tensor, WeightFiles& found) {
+  const size_t expert = name.find("{e}");
+  if (expert == name.npos || tensor.shape.size() != 3) {
+    // The gate of a shared expert is a row, which many files have as a vector.
+    if (name.ends_with(".shared_expert_gate.weight") && tensor.shape.size() == 1) {
+      tensor.shape.push_back(1);
+      tensor = Turned(std::move(tensor));
+    }
+    return AddTensor(found, name, std::move(tensor));
+  }
+  for (int64_t i = 0; i < std::min(tensor.shape[0], kMostExperts); ++i) {
+    std::string own = name;
+    own.replace(expert, 3, std::to_string(i));
+    RETURN_IF_ERROR(AddTensor(found, own, Unstacked(tensor, i)));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status UndoInterleaving(const GgufFile& gguf, const nlohmann::json& metadata,
+                              WeightFiles& found) {
+  const GgufArchitecture* architecture = FindGgufArchitecture(metadata);
+  if (architecture == nullptr || !GgufInterleavesRope(*architecture)) return absl::OkStatus();
+  const int64_t head_size = HeadSize(gguf, metadata["general.architecture"].get<std::string>());
   for (auto& [name, tensor] : found.tensors) {
     const bool rotated = name.find(".self_attn.q_proj.") != name.npos ||
                          name.find(".self_attn.k_proj.") != name.npos;
@@ -123,16 +151,16 @@ absl::StatusOr<WeightFiles> Scan(const fs::path& folder) {
   ASSIGN_OR_RETURN(const std::unique_ptr<ByteFile> file, ByteFile::Open(folder / names[0]));
   ASSIGN_OR_RETURN(const std::unique_ptr<GgufFile> gguf, GgufFile::Read(*file));
   WeightFiles found;
-  ASSIGN_OR_RETURN(found.config, MakeConfig(*file, *gguf));
+  const nlohmann::json metadata = ScalarsOf(*gguf);
+  ASSIGN_OR_RETURN(found.config, MakeConfig(*file, *gguf, metadata));
   found.files.push_back({names[0], file->size(), 0, IndexText(gguf->index())});
+  const GgufArchitecture* architecture = FindGgufArchitecture(metadata);
   for (const IndexedTensor& tensor : gguf->index().tensors()) {
     if (tensor.name == "rope_freqs.weight") continue;  // is in the configuration
-    if (!found.tensors.emplace(HuggingFaceNameOfGguf(tensor.name), WholeTensor(0, tensor)).second) {
-      return absl::DataLossError(absl::StrCat("shard_loader: ", names[0], ": tensor '",
-                                              Excerpt(tensor.name), "' has two names"));
-    }
+    RETURN_IF_ERROR(
+        AddNamed(HuggingFaceNameOfGguf(tensor.name, architecture), WholeTensor(0, tensor), found));
   }
-  RETURN_IF_ERROR(UndoInterleaving(*gguf, found));
+  RETURN_IF_ERROR(UndoInterleaving(*gguf, metadata, found));
   return found;
 }
 

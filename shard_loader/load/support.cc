@@ -16,12 +16,14 @@ namespace {
 // Hugging Face's names, and with them every family.
 struct OwnNames {
   const char* format;
-  std::array<const char*, 4> families;
+  std::array<std::string_view, 10> families;
 };
 
 constexpr OwnNames kOwnNames[] = {
-    {"gguf", {"llama", "mistral", "qwen2", "qwen3"}},
-    {"meta", {"llama", "", "", ""}},
+    {"gguf",
+     {"llama", "mistral", "mixtral", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "olmo2", "granite",
+      "phi3"}},
+    {"meta", {"llama"}},
     {"megatron", {"llama", "qwen2", "qwen3", "gpt2"}},
 };
 
@@ -35,6 +37,12 @@ struct Shown {
 
 constexpr Shown kShown[] = {
     {"gguf", "llama", true, "the gguf package; its dequantisation, K-quants on random blocks"},
+    {"gguf", "mixtral", true, "the gguf package"},
+    {"gguf", "qwen2_moe", true, "the gguf package"},
+    {"gguf", "qwen3_moe", true, "the gguf package"},
+    {"gguf", "olmo2", true, "the gguf package"},
+    {"gguf", "granite", true, "the gguf package"},
+    {"gguf", "phi3", true, "the gguf package"},
     {"meta", "llama", true, "fixtures in Meta's layout, by PyTorch"},
     {"megatron", "llama", true,
      "fixtures in Megatron-LM's layouts, by PyTorch; torch_dist by Megatron-Core"},

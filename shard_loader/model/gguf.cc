@@ -5,6 +5,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
 #include "shard_loader/model/strict_json.h"
 #include "shard_loader/status_macros.h"
 
@@ -13,20 +14,8 @@ namespace {
 
 using nlohmann::json;
 
-struct Architecture {
-  const char* gguf;
-  const char* hugging_face;
-  bool interleaves_rope;
-};
-
-constexpr Architecture kArchitectures[] = {
-    {"llama", "LlamaForCausalLM", true},
-    {"qwen2", "Qwen2ForCausalLM", false},
-    {"qwen3", "Qwen3ForCausalLM", false},
-};
-
 struct Key {
-  const char* gguf;  // behind "ARCHITECTURE."
+  const char* gguf;  // behind "ARCHITECTURE.", or "blk.N."
   const char* hugging_face;
 };
 
@@ -40,6 +29,81 @@ constexpr Key kKeys[] = {
     {"attention.layer_norm_rms_epsilon", "rms_norm_eps"},
     {"context_length", "max_position_embeddings"},
     {"rope.freq_base", "rope_theta"},
+};
+
+constexpr Key kMixtralKeys[] = {
+    {"expert_count", "num_local_experts"},
+    {"expert_used_count", "num_experts_per_tok"},
+};
+
+constexpr Key kMixtralNames[] = {
+    {"ffn_gate_inp", "block_sparse_moe.gate"},
+    {"ffn_gate_exps", "block_sparse_moe.experts.{e}.w1"},
+    {"ffn_down_exps", "block_sparse_moe.experts.{e}.w2"},
+    {"ffn_up_exps", "block_sparse_moe.experts.{e}.w3"},
+};
+
+constexpr Key kQwenMoeKeys[] = {
+    {"expert_count", "num_experts"},
+    {"expert_used_count", "num_experts_per_tok"},
+    {"expert_feed_forward_length", "moe_intermediate_size"},
+    {"expert_shared_feed_forward_length", "shared_expert_intermediate_size"},
+};
+
+constexpr Key kQwenMoeNames[] = {
+    {"ffn_gate_inp", "mlp.gate"},
+    {"ffn_gate_exps", "mlp.experts.{e}.gate_proj"},
+    {"ffn_down_exps", "mlp.experts.{e}.down_proj"},
+    {"ffn_up_exps", "mlp.experts.{e}.up_proj"},
+    {"ffn_gate_inp_shexp", "mlp.shared_expert_gate"},
+    {"ffn_gate_shexp", "mlp.shared_expert.gate_proj"},
+    {"ffn_down_shexp", "mlp.shared_expert.down_proj"},
+    {"ffn_up_shexp", "mlp.shared_expert.up_proj"},
+};
+
+constexpr Key kOlmo2Names[] = {
+    {"post_attention_norm", "post_attention_layernorm"},
+    {"post_ffw_norm", "post_feedforward_layernorm"},
+};
+
+constexpr Key kGraniteKeys[] = {
+    {"attention.scale", "attention_multiplier"},
+    {"embedding_scale", "embedding_multiplier"},
+    {"residual_scale", "residual_multiplier"},
+    {"logit_scale", "logits_scaling"},
+};
+
+constexpr Key kPhi3Names[] = {
+    {"attn_qkv", "self_attn.qkv_proj"},
+    {"ffn_up", "mlp.gate_up_proj"},
+};
+
+}  // namespace
+
+struct GgufArchitecture {
+  const char* gguf;
+  const char* hugging_face;
+  bool interleaves_rope = false;
+  bool has_experts = false;
+  absl::Span<const Key> keys = {};   // beside kKeys
+  absl::Span<const Key> names = {};  // before kLayerNames
+  const char* fields = "{}";         // of the configuration, that the file does not say
+};
+
+namespace {
+
+const GgufArchitecture kArchitectures[] = {
+    {"llama", "LlamaForCausalLM", true},
+    {"llama", "MixtralForCausalLM", true, true, kMixtralKeys, kMixtralNames},
+    {"qwen2", "Qwen2ForCausalLM"},
+    {"qwen2moe", "Qwen2MoeForCausalLM", false, true, kQwenMoeKeys, kQwenMoeNames,
+     R"({"norm_topk_prob": false})"},
+    {"qwen3", "Qwen3ForCausalLM"},
+    {"qwen3moe", "Qwen3MoeForCausalLM", false, true, kQwenMoeKeys, kQwenMoeNames,
+     R"({"norm_topk_prob": true})"},
+    {"olmo2", "Olmo2ForCausalLM", false, false, {}, kOlmo2Names},
+    {"granite", "GraniteForCausalLM", true, false, kGraniteKeys},
+    {"phi3", "Phi3ForCausalLM", false, false, {}, kPhi3Names},
 };
 
 constexpr Key kNames[] = {
@@ -73,6 +137,16 @@ double Llama3Factor(double theta, double factor, size_t i, size_t half) {
   return 1.0 / ((1.0 - smooth) / factor + smooth);
 }
 
+std::string NameOf(const json& metadata) {
+  const auto value = metadata.find("general.architecture");
+  return value != metadata.end() && value->is_string() ? value->get<std::string>() : "";
+}
+
+bool HasExperts(const json& metadata) {
+  const auto count = metadata.find(NameOf(metadata) + ".expert_count");
+  return count != metadata.end() && count->is_number() && count->get<double>() > 0;
+}
+
 // Reads the metadata of one architecture.
 class Converter {
  public:
@@ -83,6 +157,10 @@ class Converter {
     for (const Key& key : kKeys) {
       if (const json* value = Find(key.gguf); value != nullptr) config_[key.hugging_face] = *value;
     }
+    for (const Key& key : architecture_->keys) {
+      if (const json* value = Find(key.gguf); value != nullptr) config_[key.hugging_face] = *value;
+    }
+    config_.update(json::parse(architecture_->fields));
     config_["architectures"] = {architecture_->hugging_face};
     config_["vocab_size"] = facts_.vocab_size;
     config_["tie_word_embeddings"] = !facts_.has_head;
@@ -106,28 +184,29 @@ class Converter {
   }
 
   absl::Status FindArchitecture() {
-    const auto value = facts_.metadata.find("general.architecture");
-    const bool named = value != facts_.metadata.end() && value->is_string();
-    const std::string name = named ? value->get<std::string>() : "";
-    std::string supported;
-    for (const Architecture& known : kArchitectures) {
-      if (name == known.gguf) architecture_ = &known;
-      absl::StrAppend(&supported, supported.empty() ? "" : ", ", known.gguf);
-    }
+    architecture_ = FindGgufArchitecture(facts_.metadata);
     if (architecture_ != nullptr) return absl::OkStatus();
+    std::string supported;
+    for (const GgufArchitecture& known : kArchitectures) {
+      absl::StrAppend(&supported, supported.empty() ? "" : ", ", known.gguf,
+                      known.has_experts ? " with experts" : "");
+    }
     return absl::UnimplementedError(absl::StrCat("shard_loader: ", file_, ": GGUF architecture '",
-                                                 Excerpt(name),
-                                                 "' is not supported; supported are ", supported));
+                                                 Excerpt(NameOf(facts_.metadata)), "'",
+                                                 HasExperts(facts_.metadata) ? " with experts" : "",
+                                                 " is not supported; supported are ", supported));
   }
 
   absl::Status RefuseUnknown() const {
-    if (Number("expert_count", 0) > 0) {
-      return absl::UnimplementedError(
-          absl::StrCat("shard_loader: ", file_, ": a mixture of experts is not supported in GGUF"));
-    }
     const double key_length = Number("attention.key_length", 0);
     const double value_length = Number("attention.value_length", key_length);
     const double rotated = Number("rope.dimension_count", key_length);
+    const double heads = Number("attention.head_count", 0);
+    if (key_length == 0 && rotated > 0 && rotated * heads != Number("embedding_length", 0)) {
+      return absl::UnimplementedError(
+          absl::StrCat("shard_loader: ", file_, ": rope turns ", rotated,
+                       " elements of a head, not all; supported is all"));
+    }
     if (key_length > 0 && (value_length != key_length || rotated != key_length)) {
       return absl::UnimplementedError(absl::StrCat(
           "shard_loader: ", file_, ": key, value and rotary sizes differ (", key_length, ", ",
@@ -197,7 +276,7 @@ class Converter {
 
   const GgufFacts& facts_;
   const std::string& file_;
-  const Architecture* architecture_ = nullptr;
+  const GgufArchitecture* architecture_ = nullptr;
   json config_ = json::object();
 };
 
@@ -207,7 +286,16 @@ absl::StatusOr<std::string> ConfigOfGguf(const GgufFacts& facts, const std::stri
   return Converter(facts, file).Convert();
 }
 
-std::string HuggingFaceNameOfGguf(std::string_view name) {
+const GgufArchitecture* FindGgufArchitecture(const json& metadata) {
+  const std::string name = NameOf(metadata);
+  const bool has_experts = HasExperts(metadata);
+  for (const GgufArchitecture& known : kArchitectures) {
+    if (name == known.gguf && has_experts == known.has_experts) return &known;
+  }
+  return nullptr;
+}
+
+std::string HuggingFaceNameOfGguf(std::string_view name, const GgufArchitecture* architecture) {
   const size_t dot = name.rfind('.');
   if (dot == name.npos) return std::string(name);
   const std::string suffix(name.substr(dot));
@@ -220,18 +308,19 @@ std::string HuggingFaceNameOfGguf(std::string_view name) {
   const size_t end = stem.find('.');
   if (end == stem.npos) return std::string(name);
   const std::string layer(stem.substr(0, end));
-  for (const Key& known : kLayerNames) {
-    if (stem.substr(end + 1) != known.gguf) continue;
-    return absl::StrCat("model.layers.", layer, ".", known.hugging_face, suffix);
+  const absl::Span<const Key> own =
+      architecture == nullptr ? absl::Span<const Key>() : architecture->names;
+  for (const absl::Span<const Key> table : {own, absl::MakeConstSpan(kLayerNames)}) {
+    for (const Key& known : table) {
+      if (stem.substr(end + 1) != known.gguf) continue;
+      return absl::StrCat("model.layers.", layer, ".", known.hugging_face, suffix);
+    }
   }
   return std::string(name);
 }
 
-bool GgufInterleavesRope(std::string_view architecture) {
-  for (const Architecture& known : kArchitectures) {
-    if (architecture == known.gguf) return known.interleaves_rope;
-  }
-  return false;
+bool GgufInterleavesRope(const GgufArchitecture& architecture) {
+  return architecture.interleaves_rope;
 }
 
 }  // namespace tessera::shard_loader

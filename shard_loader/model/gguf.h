@@ -23,16 +23,23 @@ struct GgufFacts {
   std::vector<double> rope_factors;  // of rope_freqs.weight; empty: none
 };
 
-// A config.json of the same model. UNIMPLEMENTED: an architecture that is not read, experts, rope
-// factors that are not Llama 3's. FAILED_PRECONDITION: a value is missing or of a wrong type.
+// A config.json of the same model. UNIMPLEMENTED: an architecture that is not read, experts in one
+// that has none here, rope factors that are not Llama 3's. FAILED_PRECONDITION: a value is missing
+// or of a wrong type.
 absl::StatusOr<std::string> ConfigOfGguf(const GgufFacts& facts, const std::string& file);
 
-// "blk.0.attn_q.weight" to "model.layers.0.self_attn.q_proj.weight"; others stay as they are.
-std::string HuggingFaceNameOfGguf(std::string_view name);
+// What an architecture's tensors are; by its metadata.
+struct GgufArchitecture;
+// Null where it is not read.
+const GgufArchitecture* FindGgufArchitecture(const nlohmann::json& metadata);
+
+// "blk.0.attn_q.weight" to "model.layers.0.self_attn.q_proj.weight"; others stay as they are. With
+// "{e}" in it: of all experts, stacked.
+std::string HuggingFaceNameOfGguf(std::string_view name, const GgufArchitecture* architecture);
 
 // Whether the rows of q and k of this architecture pair elements 2i and 2i + 1 of a head, as ggml's
 // "normal" rope wants them; Hugging Face pairs i and i + half.
-bool GgufInterleavesRope(std::string_view architecture);
+bool GgufInterleavesRope(const GgufArchitecture& architecture);
 
 }  // namespace tessera::shard_loader
 

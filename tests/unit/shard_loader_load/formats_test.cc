@@ -8,6 +8,7 @@
 
 #include "shard_loader/load/checkpoint.h"
 #include "shard_loader/load/load_shard.h"
+#include "shard_loader/model/gguf.h"
 #include "shard_loader/model/megatron.h"
 #include "shard_loader/model/tensors.h"
 #include "tests/support/fixtures.h"
@@ -151,6 +152,23 @@ TEST_CASE("a Megatron model that no family is, is refused by what it has") {
   INFO(status.ToString());
   CHECK(absl::IsUnimplemented(status));
   CHECK(status.message().find("SwiGLU") != std::string::npos);
+}
+
+TEST_CASE("a GGUF architecture that is not read is refused with the list of those that are") {
+  const nlohmann::json metadata = {{"general.architecture", "olmo2"}, {"olmo2.expert_count", 8}};
+  const absl::Status status = ConfigOfGguf({.metadata = metadata}, "x.gguf").status();
+  INFO(status.ToString());
+  CHECK(absl::IsUnimplemented(status));
+  CHECK(status.message().find("'olmo2' with experts is not supported") != std::string::npos);
+  CHECK(status.message().find("llama, llama with experts, qwen2,") != std::string::npos);
+}
+
+TEST_CASE("a GGUF rope of a part of each head is refused") {
+  const nlohmann::json metadata = {{"general.architecture", "phi3"},
+                                   {"phi3.embedding_length", 32},
+                                   {"phi3.attention.head_count", 4},
+                                   {"phi3.rope.dimension_count", 6}};
+  CHECK(absl::IsUnimplemented(ConfigOfGguf({.metadata = metadata}, "x.gguf").status()));
 }
 
 TEST_CASE("a format can be forced, and an unknown one is refused with the list") {
