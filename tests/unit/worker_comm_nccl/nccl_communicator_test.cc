@@ -152,7 +152,9 @@ TEST_CASE("an abort from another thread ends a wait with its reason") {
   other.join();
   CHECK(status.code() == absl::StatusCode::kCancelled);
   CHECK_THAT(std::string(status.message()), Contains("aborted: told to end"));
-  CHECK(pair.ranks[0]->api.aborts == 1);
+  // At once, or at its end where the exchange had not begun.
+  pair.ranks[0]->comms = {};
+  CHECK(pair.ranks[0]->api.aborts >= 1);
 }
 
 TEST_CASE("what does not fit is refused and breaks nothing") {
