@@ -153,7 +153,7 @@ void GroupExecutor::Supervise(ExecutorEvents* events) {
     spdlog::warn("{} lost in epoch {}: {}", NameOf(options_), epoch,
                  std::string(ended.why.message()));
     if (GiveUp(ended.why, events)) return;
-    absl::Duration delay = backoff_.Next(ended.bring_up, ended.served);
+    absl::Duration delay = backoff_.Next(ended.bring_up, ended.served, ended.drew);
     if (delay > absl::ZeroDuration()) {
       spdlog::info("{} keeps dying; it starts again in {}", NameOf(options_),
                    absl::FormatDuration(delay));
@@ -185,7 +185,10 @@ GroupExecutor::Ended GroupExecutor::LiveOnce(uint64_t epoch, ExecutorEvents* eve
       SetLife(&life, epoch);
       events->OnReady(epoch, plan_->facts);
       absl::Time ready = absl::Now();
-      ended.why = life.Serve([&](StepResult result) { events->OnStep(epoch, std::move(result)); });
+      ended.why = life.Serve([&](StepResult result) {
+        for (const SequenceResult& each : result.results) ended.drew |= !each.tokens.empty();
+        events->OnStep(epoch, std::move(result));
+      });
       ended.served = absl::Now() - ready;
     }
     SetLife(nullptr, 0);

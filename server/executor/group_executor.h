@@ -51,6 +51,7 @@ class GroupExecutor final : public Executor {
     absl::Status why;
     absl::Duration bring_up = absl::ZeroDuration();
     absl::Duration served = absl::ZeroDuration();  // ready for so long
+    bool drew = false;                             // gave a token
   };
   Ended LiveOnce(uint64_t epoch, ExecutorEvents* events);
   absl::Status FreshWeightMemory();

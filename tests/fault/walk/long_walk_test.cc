@@ -28,7 +28,8 @@ void LoseAndAsk(Server& server, Api& api, int round) {
 }
 
 TEST_CASE("500 losses leave no process, descriptor, socket or memory behind") {
-  Server server({"--model", DemoModel().string(), "--tp", "2", "--log-level", "error"});
+  Server server({"--model", DemoModel().string(), "--tp", "2", "--log-level", "error",
+                 "--step-timeout", "2"});
   Api api(server.target());
   for (int round = 0; round < 20; ++round) LoseAndAsk(server, api, round);
   const Resources before = ResourcesOf(server.process().pid());
