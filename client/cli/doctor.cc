@@ -100,6 +100,19 @@ void AddCudaReport(const Json& cuda, std::vector<Check>& checks) {
   if (!problem.empty()) checks.push_back({"cuda", true, absl::StrCat("not used: ", problem)});
 }
 
+// The first is what `--kernels auto` takes.
+std::string KernelsInWords(const Json& report) {
+  std::string text = NamesOf(report.value("kernels", Json::array()));
+  if (const size_t end = text.find(','); end != std::string::npos) {
+    text.insert(end, " (auto: the best one here)");
+  }
+  for (const Json& set : report.value("absent_kernels", Json::array())) {
+    absl::StrAppend(&text, "; not ", set.value("name", "?"), ", which needs ",
+                    set.value("needs", "?"));
+  }
+  return text;
+}
+
 // What the worker reports (worker/app/self_check.h) as checks of ours.
 void AddWorkerReport(const Json& report, std::vector<Check>& checks) {
   checks.push_back(
@@ -107,7 +120,7 @@ void AddWorkerReport(const Json& report, std::vector<Check>& checks) {
        absl::StrCat(report.value("version", "?"), ", device ", report.value("device", "?"), ", ",
                     report.value("threads", 0), " threads")});
   const Json kernels = report.value("kernels", Json::array());
-  checks.push_back({"kernels", !kernels.empty(), NamesOf(kernels)});
+  checks.push_back({"kernels", !kernels.empty(), KernelsInWords(report)});
   AddCudaReport(report.value("cuda", Json::object()), checks);
   const Json comms = report.value("comms", Json::array());
   checks.push_back({"communicators", !comms.empty(), NamesOf(comms)});

@@ -161,7 +161,10 @@ void AddGroupFlags(CLI::App& app, ServerOptions& options, RawFlags& raw) {
       ->delimiter(',')
       ->check(CLI::Range(0, 4095))
       ->group(name);
-  app.add_option("--kernels", group.kernels, "Kernel set; auto: the best one that every rank has")
+  app.add_option(
+         "--kernels", group.kernels,
+         "Kernel set; auto: the best one that every rank has; list: print those of this machine "
+         "and end")
       ->group(name);
   app.add_option("--backend-dir", group.backend_dir,
                  "Folder of the plugins of local ranks; default: beside the programs")
@@ -325,7 +328,7 @@ FlagsExit Usage(const std::string& problem) {
 
 }  // namespace
 
-std::variant<ServerOptions, FlagsExit> ParseFlags(int argc, const char* const* argv) {
+std::variant<ServerOptions, FlagsExit, ListKernels> ParseFlags(int argc, const char* const* argv) {
   ServerOptions options;
   RawFlags raw;
   CLI::App app("Serves a sharded language model over gRPC.", "tessera-server");
@@ -348,6 +351,7 @@ std::variant<ServerOptions, FlagsExit> ParseFlags(int argc, const char* const* a
     app.exit(error, out, problems);
     return FlagsExit{kExitDrained, out.str()};
   }
+  if (options.group.kernels == "list") return ListKernels{};
   options.group.step_timeout = absl::Seconds(raw.step_timeout);
   options.drain_timeout = absl::Seconds(raw.drain_timeout);
   options.engine.prefix_cache = !raw.no_prefix_cache;

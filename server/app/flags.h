@@ -15,8 +15,11 @@ struct FlagsExit {
   std::string text;  // for standard output where the code is 0, else for standard error
 };
 
+// `--kernels list`: tessera-worker is to answer.
+struct ListKernels {};
+
 // Reads the flags; what they leave out is taken from --config, then from the environment.
-std::variant<ServerOptions, FlagsExit> ParseFlags(int argc, const char* const* argv);
+std::variant<ServerOptions, FlagsExit, ListKernels> ParseFlags(int argc, const char* const* argv);
 
 }  // namespace tessera::server
 

@@ -6,6 +6,7 @@
 
 #include "server/app/end_request.h"
 #include "server/app/flags.h"
+#include "server/app/list_kernels.h"
 #include "server/app/logging.h"
 #include "server/app/serve.h"
 
@@ -16,6 +17,7 @@ int main(int argc, char** argv) {
     std::fputs(exit->text.c_str(), exit->code == 0 ? stdout : stderr);
     return exit->code;
   }
+  if (std::holds_alternative<ListKernels>(flags)) return ListKernelSets();
   auto& options = std::get<ServerOptions>(flags);
   signal(SIGPIPE, SIG_IGN);
   BlockEndSignals();

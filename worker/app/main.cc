@@ -103,8 +103,8 @@ void AddFlags(CLI::App& app, Flags& flags) {
   flags.rank.kernels = "auto";
   app.add_option(
          "--kernels", flags.rank.kernels,
-         "Offer only this kernel set: cuda, cuda-exact, avx512_vnni, avx512, avx2, generic, "
-         "reference")
+         "Offer only this kernel set; list: print those of this build, which of them this machine "
+         "runs and which one auto takes, and end")
       ->capture_default_str();
   app.add_option(
          "--device", flags.rank.device,
@@ -277,6 +277,10 @@ int main(int argc, char** argv) {
   }
   for (const CLI::Option* option : app.get_options()) {
     flags.sim_flag_given |= option->count() > 0 && option->get_name().starts_with("--sim-");
+  }
+  if (flags.rank.kernels == "list") {
+    std::cout << tessera::worker::KernelSetsText(flags.rank);
+    return 0;
   }
   return flags.self_check ? SelfCheck(flags) : Run(flags);
 }

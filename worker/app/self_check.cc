@@ -3,8 +3,10 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "proto/rpc/version.h"
 #include "worker/backend/cuda_library.h"
+#include "worker/backend/kernel_sets.h"
 
 namespace tessera::worker {
 
@@ -13,6 +15,10 @@ nlohmann::json SelfCheckJson(const RunnerRankOptions& options) {
   nlohmann::json kernels = nlohmann::json::array();
   for (const internal::v1::KernelSet& set : description.kernels()) {
     kernels.push_back({{"name", set.name()}, {"numerics", set.numerics()}});
+  }
+  nlohmann::json absent = nlohmann::json::array();
+  for (const KernelSetFacts& set : AllKernelSets()) {
+    if (!set.runs_here) absent.push_back({{"name", set.name}, {"needs", set.needs}});
   }
   nlohmann::json comms = nlohmann::json::array();
   for (const std::string& comm : description.comms()) comms.push_back(comm);
@@ -36,8 +42,33 @@ nlohmann::json SelfCheckJson(const RunnerRankOptions& options) {
           {"threads", description.threads()},
           {"memory_bytes", description.memory_bytes()},
           {"kernels", kernels},
+          {"absent_kernels", absent},
           {"comms", comms},
           {"cuda", cuda}};
+}
+
+std::string KernelSetsText(const RunnerRankOptions& options) {
+  RunnerRankOptions all = options;
+  all.kernels = "auto";
+  const internal::v1::Description description = DescribeWorker(all);
+  std::string text = absl::StrFormat("%-14s %-14s %s\n", "kernel set", "numerics", "here");
+  bool first = true;
+  for (const internal::v1::KernelSet& set : description.kernels()) {
+    absl::StrAppendFormat(&text, "%-14s %-14s %s\n", set.name(), set.numerics(),
+                          first ? "runs; auto takes it: the best that this machine runs" : "runs");
+    first = false;
+  }
+  for (const KernelSetFacts& set : AllKernelSets()) {
+    if (set.runs_here) continue;
+    absl::StrAppendFormat(&text, "%-14s %-14s does not run: this CPU lacks %s\n", set.name,
+                          set.numerics, set.needs);
+  }
+  if (!description.cuda_problem().empty()) {
+    absl::StrAppendFormat(&text, "%-14s %-14s do not run: %s\n", "cuda, cuda-exact", "",
+                          description.cuda_problem());
+  }
+  absl::StrAppend(&text, "Sets of one numerics give the same answers, bit for bit.\n");
+  return text;
 }
 
 }  // namespace tessera::worker

@@ -39,17 +39,19 @@ struct KernelSet {
   const char* name;
   const char* numerics;
   const CpuKernels* kernels;  // null: the reference
+  const char* needs;
   bool (*runs_here)();
 };
 
 constexpr KernelSet kSets[] = {
 #if defined(__x86_64__)
-    {"avx512_vnni", "fma16", &kAvx512VnniKernels, &HasAvx512Vnni},
-    {"avx512", "fma16", &kAvx512Kernels, &HasAvx512},
-    {"avx2", "fma16", &kAvx2Kernels, &HasAvx2},
+    {"avx512_vnni", "fma16", &kAvx512VnniKernels, "AVX-512 (F, BW, VL, DQ) with VNNI",
+     &HasAvx512Vnni},
+    {"avx512", "fma16", &kAvx512Kernels, "AVX-512 (F, BW, VL, DQ)", &HasAvx512},
+    {"avx2", "fma16", &kAvx2Kernels, "AVX2, FMA and F16C", &HasAvx2},
 #endif
-    {"generic", "fma16", &kGenericKernels, &Always},
-    {"reference", "reference", nullptr, &Always},
+    {"generic", "fma16", &kGenericKernels, "", &Always},
+    {"reference", "reference", nullptr, "", &Always},
 };
 
 absl::StatusOr<const KernelSet*> FindSet(absl::string_view name) {
@@ -73,13 +75,21 @@ std::vector<std::string> AvailableKernelSets() {
   return names;
 }
 
+std::vector<KernelSetFacts> AllKernelSets() {
+  std::vector<KernelSetFacts> sets;
+  for (const KernelSet& set : kSets) {
+    sets.push_back({set.name, set.numerics, set.needs, set.runs_here()});
+  }
+  return sets;
+}
+
 absl::StatusOr<std::string> ResolveKernelSet(absl::string_view name) {
   if (name == "auto") return AvailableKernelSets().front();
   ASSIGN_OR_RETURN(const KernelSet* set, FindSet(name));
   if (!set->runs_here()) {
     return absl::FailedPreconditionError(
-        absl::StrCat("worker: kernel set '", name, "' needs instructions that this CPU does not ",
-                     "have; it runs ", absl::StrJoin(AvailableKernelSets(), ", ")));
+        absl::StrCat("worker: kernel set '", name, "' needs ", set->needs, ", which this CPU does ",
+                     "not have; it runs ", absl::StrJoin(AvailableKernelSets(), ", ")));
   }
   return std::string(set->name);
 }

@@ -14,6 +14,16 @@ namespace tessera::worker {
 // "avx512", "avx2", "generic", and last "reference" (slow and obvious, for comparison).
 std::vector<std::string> AvailableKernelSets();
 
+// A set of this build.
+struct KernelSetFacts {
+  std::string name;
+  std::string numerics;  // as KernelNumerics says
+  std::string needs;     // instructions beyond those of any CPU of its kind, in words; or empty
+  bool runs_here = false;
+};
+// All of this build, best first, and behind them those that "auto" does not take.
+std::vector<KernelSetFacts> AllKernelSets();
+
 // "auto" gives the first of AvailableKernelSets(). INVALID_ARGUMENT for a name that does not exist,
 // FAILED_PRECONDITION for one that this machine does not run.
 absl::StatusOr<std::string> ResolveKernelSet(absl::string_view name);

@@ -86,6 +86,18 @@ TEST_CASE("a configuration file and variables give flags that the command line l
   CHECK(Run({"--config", file}).code == 2);
 }
 
+TEST_CASE("the flag --kernels list shows the sets of this machine, and a forced one is in the banner") {
+  Ended list = Run({"--kernels", "list"});
+  CHECK(list.code == 0);
+  CHECK(Has(list, "auto takes it"));
+  CHECK(Has(list, "generic        fma16          runs\n"));
+  Server server({"--model", DemoModel().string(), "--kernels", "generic"});
+  CHECK(server.process().output().find("kernels  generic (--kernels)") != std::string::npos);
+  Ended wrong = Run({"--model", DemoModel().string(), "--kernels", "sse9"});
+  CHECK(wrong.code == 1);
+  CHECK(Has(wrong, "no kernel set sse9 runs on every rank"));
+}
+
 TEST_CASE("the flags --version and --help exit with 0; FLAGS.md is what --help says") {
   Ended version = Run({"--version"});
   CHECK(version.code == 0);

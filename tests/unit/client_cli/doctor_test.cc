@@ -69,8 +69,9 @@ void MakeProgram(const fs::path& file, const std::string& script) {
 TEST_CASE("doctor reports what the worker says, and fails where one pair fails") {
   TempDir dir;
   MakeProgram(dir.path() / "tessera-server", "echo tessera-server 0.0.1\n");
-  MakeProgram(dir.path() / "tessera-worker",
-              R"(echo '{"version":"1","device":"cpu","threads":2,"kernels":[{"name":"avx2"}],
+  MakeProgram(
+      dir.path() / "tessera-worker",
+      R"(echo '{"version":"1","device":"cpu","threads":2,"kernels":[{"name":"avx2"},{"name":"generic"}],"absent_kernels":[{"name":"avx512","needs":"AVX-512"}],
 "comms":["shm","gloo"],"pairs":[{"comm":"shm","ranks":[0,1],"ok":true,"detail":"fine"},
 {"comm":"gloo","ranks":[0,1],"ok":false,"detail":"no route"}]}'
 )");
@@ -85,7 +86,8 @@ TEST_CASE("doctor reports what the worker says, and fails where one pair fails")
     }
     return nlohmann::json();
   };
-  CHECK(check("kernels")["detail"] == "avx2");
+  CHECK(check("kernels")["detail"] ==
+        "avx2 (auto: the best one here), generic; not avx512, which needs AVX-512");
   CHECK(check("communicators")["detail"] == "shm, gloo");
   CHECK(check("collectives shm 0-1")["ok"] == true);
   CHECK(check("collectives gloo 0-1")["detail"] == "no route");

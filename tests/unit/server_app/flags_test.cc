@@ -12,7 +12,7 @@
 namespace tessera::server {
 namespace {
 
-std::variant<ServerOptions, FlagsExit> Parse(std::vector<const char*> arguments) {
+std::variant<ServerOptions, FlagsExit, ListKernels> Parse(std::vector<const char*> arguments) {
   arguments.insert(arguments.begin(), "/usr/bin/tessera-server");
   return ParseFlags(static_cast<int>(arguments.size()), arguments.data());
 }
@@ -32,6 +32,10 @@ void CheckUsage(const std::vector<const char*>& arguments, const std::string& pa
   CHECK(exit->code == 2);
   INFO(exit->text);
   CHECK(exit->text.find(part) != std::string::npos);
+}
+
+TEST_CASE("a list of kernel sets needs no model") {
+  CHECK(std::holds_alternative<ListKernels>(Parse({"--kernels", "list"})));
 }
 
 TEST_CASE("flags fill the options of each component, and defaults the rest") {

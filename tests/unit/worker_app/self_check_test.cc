@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "worker/backend/kernel_sets.h"
+
 namespace tessera::worker {
 namespace {
 
@@ -22,6 +24,21 @@ TEST_CASE("a worker that is told to offers one kernel set only") {
   nlohmann::json check = SelfCheckJson({.kernels = "reference"});
   REQUIRE(check["kernels"].size() == 1);
   CHECK(check["kernels"][0]["name"] == "reference");
+}
+
+TEST_CASE("the list of kernel sets has a line for each, and says which one auto takes") {
+  const std::string text = KernelSetsText({.kernels = "auto", .device = "cpu"});
+  for (const KernelSetFacts& set : AllKernelSets()) {
+    const size_t line = text.find("\n" + set.name + " ");
+    REQUIRE(line != std::string::npos);
+    const std::string rest = text.substr(line + 1, text.find('\n', line + 1) - line - 1);
+    CHECK((rest.find("does not run: this CPU lacks " + set.needs) != std::string::npos) ==
+          !set.runs_here);
+    CHECK((rest.find("auto takes it") != std::string::npos) ==
+          (set.name == AvailableKernelSets().front()));
+  }
+  // What is forced changes nothing in it.
+  CHECK(text == KernelSetsText({.kernels = "reference", .device = "cpu"}));
 }
 
 }  // namespace

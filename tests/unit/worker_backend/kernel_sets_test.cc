@@ -28,6 +28,22 @@ TEST_CASE("a set that does not exist is refused with those that do") {
   CHECK(absl::IsInvalidArgument(MakeBackend("sse9", 1).status()));
 }
 
+TEST_CASE("all sets of the build are listed, with what those lack that do not run here") {
+  std::vector<std::string> running;
+  for (const KernelSetFacts& set : AllKernelSets()) {
+    CHECK(set.numerics == *KernelNumerics(set.name));
+    if (set.runs_here) {
+      running.push_back(set.name);
+      continue;
+    }
+    CHECK_FALSE(set.needs.empty());
+    const auto refused = ResolveKernelSet(set.name);
+    REQUIRE(absl::IsFailedPrecondition(refused.status()));
+    CHECK_THAT(std::string(refused.status().message()), Catch::Contains("needs " + set.needs));
+  }
+  CHECK(running == AvailableKernelSets());
+}
+
 TEST_CASE("sets that give equal bits have one name of numerics") {
   CHECK(*KernelNumerics("generic") == "fma16");
   CHECK(*KernelNumerics("reference") == "reference");
