@@ -23,6 +23,27 @@ double TotalWeight(absl::Span<const Candidate> candidates) {
   return total;
 }
 
+// How many of the first by `before`, a strict order, reach the mass; at least one of them. They come
+// to the front in that order; what lies behind is in none. The first are sorted chunk by chunk:
+// most often a few of them are enough.
+template <typename Item, typename Before, typename Weight>
+int64_t FewestThatReach(double wanted, absl::Span<Item> items, const Before& before,
+                        const Weight& weight_of) {
+  const int64_t size = static_cast<int64_t>(items.size());
+  double sum = 0;
+  int64_t kept = 0;
+  int64_t sorted = 0;
+  for (int64_t chunk = kFirstChunk; kept < size; chunk *= kChunkGrowth) {
+    auto rest = items.begin() + sorted;
+    sorted = std::min(size, sorted + chunk);
+    std::nth_element(rest, items.begin() + sorted - 1, items.end(), before);
+    std::sort(rest, items.begin() + sorted, before);
+    while (kept < sorted && (kept == 0 || sum < wanted)) sum += weight_of(items[kept++]);
+    if (kept < sorted || sum >= wanted) break;
+  }
+  return kept;
+}
+
 }  // namespace
 
 int64_t KeepTopK(absl::Span<Candidate> candidates, int64_t count) {
@@ -34,20 +55,9 @@ int64_t KeepTopK(absl::Span<Candidate> candidates, int64_t count) {
 }
 
 int64_t KeepTopP(absl::Span<Candidate> candidates, float mass) {
-  const int64_t size = static_cast<int64_t>(candidates.size());
-  const double wanted = TotalWeight(candidates) * mass;
-  double sum = 0;
-  int64_t kept = 0;
-  int64_t sorted = 0;
-  // The highest are sorted chunk by chunk: most often a few of them are enough.
-  for (int64_t chunk = kFirstChunk; kept < size; chunk *= kChunkGrowth) {
-    auto rest = candidates.begin() + sorted;
-    sorted = std::min(size, sorted + chunk);
-    std::nth_element(rest, candidates.begin() + sorted - 1, candidates.end(), Higher);
-    std::sort(rest, candidates.begin() + sorted, Higher);
-    while (kept < sorted && (kept == 0 || sum < wanted)) sum += candidates[kept++].weight;
-    if (kept < sorted || sum >= wanted) break;
-  }
+  const int64_t kept =
+      FewestThatReach(TotalWeight(candidates) * mass, candidates, Higher,
+                      [](const Candidate& candidate) { return candidate.weight; });
   std::sort(candidates.begin(), candidates.begin() + kept, LowerId);
   return kept;
 }
@@ -59,6 +69,7 @@ int64_t KeepTypical(absl::Span<Candidate> candidates, float mass) {
     Candidate candidate;
   };
   std::vector<Scored> scored;
+  scored.reserve(candidates.size());
   double entropy = 0;
   for (const Candidate& candidate : candidates) {
     const double probability = candidate.weight / total;
@@ -70,17 +81,13 @@ int64_t KeepTypical(absl::Span<Candidate> candidates, float mass) {
     const double difference = each.distance - entropy;
     each.distance = difference < 0 ? -difference : difference;
   }
-  std::sort(scored.begin(), scored.end(), [](const Scored& a, const Scored& b) {
-    return a.distance != b.distance ? a.distance < b.distance : a.candidate.id < b.candidate.id;
-  });
-  const double wanted = total * mass;
-  double sum = 0;
-  int64_t kept = 0;
-  for (const Scored& each : scored) {
-    if (kept > 0 && sum >= wanted) break;
-    candidates[kept++] = each.candidate;
-    sum += each.candidate.weight;
-  }
+  const int64_t kept = FewestThatReach(
+      total * mass, absl::MakeSpan(scored),
+      [](const Scored& a, const Scored& b) {
+        return a.distance != b.distance ? a.distance < b.distance : a.candidate.id < b.candidate.id;
+      },
+      [](const Scored& each) { return each.candidate.weight; });
+  for (int64_t i = 0; i < kept; ++i) candidates[i] = scored[i].candidate;
   std::sort(candidates.begin(), candidates.begin() + kept, LowerId);
   return kept;
 }

@@ -70,6 +70,20 @@ TEST_CASE("typical keeps what is nearest to the entropy, not what is likeliest")
   CHECK(Typical({0.2f, 0.5f, 0.2f, 0.1f}, 0.5f) == Ids{10, 11, 12});
 }
 
+TEST_CASE("typical works past the part that is sorted first") {
+  // A likely id, then 900 that are all as near to the entropy as can be, then unlikely ones.
+  std::vector<float> probabilities = {0.05f};
+  probabilities.insert(probabilities.end(), 900, 0.001f);
+  probabilities.insert(probabilities.end(), 500, 0.0001f);
+  for (auto [mass, expected] : {std::pair{0.29995f, 300u}, std::pair{0.0005f, 1u}}) {
+    const Ids kept = Typical(probabilities, mass);
+    REQUIRE(kept.size() == expected);
+    CHECK(kept.front() == 11);
+    CHECK(kept.back() == 10 + expected);
+  }
+  CHECK(Typical(probabilities, 1.0f).size() == probabilities.size());
+}
+
 TEST_CASE("a draw walks the ids ascending") {
   const std::vector<Candidate> candidates = FromProbabilities({0.25f, 0.5f, 0.25f});
   CHECK(DrawAt(candidates, 0.0) == 10);
