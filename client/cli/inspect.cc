@@ -78,23 +78,6 @@ int RunPlan(const PlanFlags& flags, const Context& context) {
   return *fits ? kExitOk : kExitFailed;
 }
 
-// --dtype and the like; absent where the flag is "auto".
-void AddDtype(CLI::App& command, const std::string& name, const std::string& description,
-              std::optional<shard_loader::DType>& dtype) {
-  command
-      .add_option_function<std::string>(
-          name,
-          [&dtype](const std::string& value) {
-            for (auto known : {shard_loader::DType::kF32, shard_loader::DType::kF16,
-                               shard_loader::DType::kBF16}) {
-              if (value == shard_loader::DTypeName(known)) dtype = known;
-            }
-          },
-          description)
-      ->check(CLI::IsMember({"auto", "f32", "f16", "bf16"}))
-      ->default_str("auto");
-}
-
 void AddFormat(CLI::App& command, std::string& format) {
   command
       .add_option("--format", format,
@@ -141,8 +124,15 @@ void AddPlan(CLI::App& app, Context& context) {
       ->check(CLI::IsMember(
           {"auto", "f32", "f16", "bf16", "int8", "int8-g32", "int4", "int4-g64", "int4-g128"}))
       ->default_str("auto");
-  AddDtype(*command, "--kv-dtype", "How the KV cache is held; auto: as the weights",
-           request.kv_dtype);
+  command
+      ->add_option_function<std::string>(
+          "--kv-dtype",
+          [&request](const std::string& value) {
+            request.kv_dtype = shard_loader::ParseKvFormat(value);
+          },
+          "How the KV cache is held; auto: as the weights")
+      ->check(CLI::IsMember({"auto", "f32", "f16", "bf16", "int8"}))
+      ->default_str("auto");
   command
       ->add_option("--max-model-len", request.max_model_len,
                    "Tokens of the longest sequence; 0: the model's context")

@@ -63,7 +63,7 @@ void AddModelFlags(CLI::App& app, ServerOptions& options) {
       ->group(group);
   app.add_option("--kv-dtype", options.group.kv_dtype,
                  "Of the KV cache; auto: as --dtype, or as stored where that is of integers")
-      ->check(CLI::IsMember({"auto", "f32", "bf16", "f16"}))
+      ->check(CLI::IsMember({"auto", "f32", "bf16", "f16", "int8"}))
       ->group(group);
   app.add_option("--max-model-len", options.group.max_model_len,
                  "Tokens of prompt and answer together; 0: what the model was made for")

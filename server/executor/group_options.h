@@ -50,7 +50,7 @@ struct GroupOptions {
   SimOptions sim;
   std::string dtype = "auto";     // of the weights in memory: auto (as stored), f32, bf16, f16,
                                   // int8, int4, or a name of shard_loader/plan/weight_format.h
-  std::string kv_dtype = "auto";  // auto (as dtype), f32, bf16, f16
+  std::string kv_dtype = "auto";  // auto (as dtype), f32, bf16, f16, int8
   std::string kernels = "auto";   // auto: the best set that every rank has
   std::string comm = "auto";  // auto (shm for local ranks, gloo for remote ones), shm, gloo, mpi
 

@@ -12,6 +12,7 @@
 #include "absl/types/span.h"
 #include "server/executor/launch.h"
 #include "shard_loader/load/checkpoint.h"
+#include "shard_loader/plan/kv_format.h"
 #include "shard_loader/plan/memory.h"
 #include "shard_loader/plan/numerics_id.h"
 #include "shard_loader/plan/rank_plan.h"
@@ -23,6 +24,7 @@ namespace {
 
 namespace v1 = internal::v1;
 using shard_loader::DType;
+using shard_loader::KvFormat;
 using shard_loader::WeightFormat;
 
 // Tokens that a beam is told of, at most: twice the widest search and all stop ids of a request.
@@ -36,13 +38,11 @@ absl::StatusOr<WeightFormat> ResolveFormat(const std::string& name, DType automa
       " is not supported; give auto, f32, bf16, f16, int8, int4, or groups as in int4-g128"));
 }
 
-absl::StatusOr<DType> ResolveKvDType(const std::string& name, DType automatic) {
+absl::StatusOr<KvFormat> ResolveKvFormat(const std::string& name, DType automatic) {
   if (name == "auto") return automatic;
-  for (DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
-    if (name == shard_loader::DTypeName(dtype)) return dtype;
-  }
+  if (const auto format = shard_loader::ParseKvFormat(name)) return *format;
   return absl::UnimplementedError(
-      absl::StrCat("--kv-dtype ", name, " is not supported; give auto, f32, bf16 or f16"));
+      absl::StrCat("--kv-dtype ", name, " is not supported; give auto, f32, bf16, f16 or int8"));
 }
 
 // The rank's best set with these numerics and, unless it is "auto", this name; null: none.
@@ -260,10 +260,10 @@ absl::StatusOr<GroupPlan> DecideGroup(const GroupOptions& options,
   GroupPlan plan;
   ASSIGN_OR_RETURN(WeightFormat dtype, ResolveFormat(options.dtype, checkpoint.dtype()));
   ASSIGN_OR_RETURN(
-      DType kv_dtype,
-      ResolveKvDType(options.kv_dtype, dtype.coded() ? checkpoint.dtype() : dtype.dtype));
+      const KvFormat kv_dtype,
+      ResolveKvFormat(options.kv_dtype, dtype.coded() ? checkpoint.dtype() : dtype.dtype));
   plan.dtype = shard_loader::WeightFormatName(dtype);
-  plan.kv_dtype = shard_loader::DTypeName(kv_dtype);
+  plan.kv_dtype = shard_loader::KvFormatName(kv_dtype);
   plan.comm = ResolveComm(options);
   ASSIGN_OR_RETURN(plan.kernel_numerics, DecideKernels(options, descriptions));
   if (options.comm == "auto" && plan.comm != "none" && IsCuda(plan.kernel_numerics) &&
@@ -271,6 +271,10 @@ absl::StatusOr<GroupPlan> DecideGroup(const GroupOptions& options,
     plan.comm = "nccl";
   }
   RETURN_IF_ERROR(CheckComm(options, plan.comm, descriptions));
+  if (kv_dtype.int8 && IsCuda(plan.kernel_numerics)) {
+    return absl::UnimplementedError(
+        "--kv-dtype int8 is not there on a device; give another, or --device cpu");
+  }
   plan.device = DeviceInWords(options, plan.kernel_numerics, descriptions);
 
   ASSIGN_OR_RETURN(auto rank_plans, shard_loader::MakeRankPlans(checkpoint.spec(), options.layout));

@@ -24,7 +24,7 @@ struct PlanRequest {
   Layout layout;
   bool memory = false;                       // say what every rank takes, and whether it fits
   std::optional<WeightFormat> weight_dtype;  // absent: as stored
-  std::optional<DType> kv_dtype;             // absent: as the weights are held
+  std::optional<KvFormat> kv_dtype;          // absent: as the weights are held
   StepLimits limits{2048, 64};
   int64_t max_model_len = 0;               // 0: the model's context length
   int64_t num_kv_blocks = 0;               // 0: automatic

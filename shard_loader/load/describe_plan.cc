@@ -50,7 +50,7 @@ void AddMemory(const MemoryPlan& memory, const MemoryOptions& options, json& rep
         {"kv", rank.kv},           {"total", rank.total()},
         {"staging", rank.staging}};
   }
-  report["memory"] = {{"kv_dtype", DTypeName(options.kv_dtype)},
+  report["memory"] = {{"kv_dtype", KvFormatName(options.kv_dtype)},
                       {"max_model_len", memory.max_model_len},
                       {"max_num_seqs", options.limits.max_num_seqs},
                       {"max_num_batched_tokens", options.limits.max_num_batched_tokens},
@@ -119,8 +119,9 @@ absl::StatusOr<MemoryOptions> ToMemoryOptions(const Checkpoint& checkpoint,
                                               const PlanRequest& request) {
   MemoryOptions options;
   options.weight_dtype = request.weight_dtype.value_or(checkpoint.dtype());
-  options.kv_dtype = request.kv_dtype.value_or(
-      options.weight_dtype.coded() ? checkpoint.dtype() : options.weight_dtype.dtype);
+  const KvFormat as_weights =
+      options.weight_dtype.coded() ? checkpoint.dtype() : options.weight_dtype.dtype;
+  options.kv_dtype = request.kv_dtype.value_or(as_weights);
   options.limits = request.limits;
   options.max_model_len = request.max_model_len;
   options.num_kv_blocks = request.num_kv_blocks;

@@ -9,7 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "shard_loader/model/decoder_spec.h"
-#include "shard_loader/model/dtype.h"
+#include "shard_loader/plan/kv_format.h"
 #include "shard_loader/plan/rank_plan.h"
 #include "shard_loader/plan/weight_format.h"
 #include "shard_loader/plan/workspace.h"
@@ -18,7 +18,7 @@ namespace tessera::shard_loader {
 
 struct MemoryOptions {
   WeightFormat weight_dtype;  // as held, not as stored
-  DType kv_dtype = DType::kF32;
+  KvFormat kv_dtype;
   StepLimits limits{2048, 64};
   int64_t max_model_len = 0;  // tokens of the longest sequence; 0: the model's context length
   int64_t num_kv_blocks = 0;  // 0: as many as fit, up to those that max_num_seqs sequences can use

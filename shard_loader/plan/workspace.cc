@@ -76,9 +76,13 @@ KvBlockShape MakeKvBlockShape(const DecoderSpec& spec) {
   return {spec.attention.head_size, RoundUp(spec.attention.values(), 16)};
 }
 
-int64_t KvBytesPerBlock(const DecoderSpec& spec, const RankPlan& plan, DType kv_dtype) {
-  return plan.layers.size() * plan.kv_heads.size() * MakeKvBlockShape(spec).elements() *
-         DTypeSize(kv_dtype);
+int64_t KvBlockShape::bytes(const KvFormat& format) const {
+  if (!format.int8) return elements() * DTypeSize(format.dtype);
+  return elements() + 2 * kKvBlockTokens * kFloat;
+}
+
+int64_t KvBytesPerBlock(const DecoderSpec& spec, const RankPlan& plan, const KvFormat& format) {
+  return plan.layers.size() * plan.kv_heads.size() * MakeKvBlockShape(spec).bytes(format);
 }
 
 namespace {

@@ -6,7 +6,7 @@
 #include <cstdint>
 
 #include "shard_loader/model/decoder_spec.h"
-#include "shard_loader/model/dtype.h"
+#include "shard_loader/plan/kv_format.h"
 #include "shard_loader/plan/rank_plan.h"
 
 namespace tessera::shard_loader {
@@ -15,19 +15,21 @@ inline constexpr int64_t kKvBlockTokens = 16;
 
 // Where a layer's cache of one KV head lies in a block, in elements. Keys stand as [head_size, 16
 // tokens], so that a vector holds one element of 16 keys; values as [16 tokens, padded head size],
-// so that a vector holds 16 elements of one value. A layer is [blocks, kv_heads, this].
+// so that a vector holds 16 elements of one value. With int8 the scales follow, fp32: of 16 keys,
+// then of 16 values. A layer is [blocks, kv_heads, this].
 struct KvBlockShape {
   int64_t head_size = 0;
   int64_t value_stride = 0;  // head_size rounded up to 16
 
   int64_t keys() const { return head_size * kKvBlockTokens; }
   int64_t elements() const { return keys() + value_stride * kKvBlockTokens; }
+  int64_t bytes(const KvFormat& format) const;
 };
 
 KvBlockShape MakeKvBlockShape(const DecoderSpec& spec);
 
 // Of all layers of this rank.
-int64_t KvBytesPerBlock(const DecoderSpec& spec, const RankPlan& plan, DType kv_dtype);
+int64_t KvBytesPerBlock(const DecoderSpec& spec, const RankPlan& plan, const KvFormat& format);
 
 struct StepLimits {
   int64_t max_num_batched_tokens = 0;

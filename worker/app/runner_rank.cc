@@ -15,6 +15,7 @@
 #include "shard_loader/io/host_memory.h"
 #include "shard_loader/load/checkpoint.h"
 #include "shard_loader/mutex.h"
+#include "shard_loader/plan/kv_format.h"
 #include "shard_loader/plan/rank_plan.h"
 #include "shard_loader/status_macros.h"
 #include "worker/app/step_codec.h"
@@ -46,13 +47,6 @@ std::string CpuName() {
     if (value != std::string::npos) return line.substr(value + 2);
   }
   return "unknown";
-}
-
-absl::StatusOr<DType> ParseDType(const std::string& name) {
-  for (DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
-    if (name == shard_loader::DTypeName(dtype)) return dtype;
-  }
-  return absl::UnimplementedError(absl::StrCat("dtype ", name, " is not known to this worker"));
 }
 
 bool Holds(const v1::Step& step, const std::vector<v1::StepResult>& results, uint32_t token) {
@@ -132,7 +126,12 @@ absl::StatusOr<RunnerOptions> RunnerRank::MakeOptions(const v1::Load& load) cons
         absl::StrCat("dtype ", load.dtype(), " is not known to this worker"));
   }
   options.dtype = *format;
-  ASSIGN_OR_RETURN(options.kv_dtype, ParseDType(load.kv_dtype()));
+  const auto kv_format = shard_loader::ParseKvFormat(load.kv_dtype());
+  if (!kv_format) {
+    return absl::UnimplementedError(
+        absl::StrCat("KV dtype ", load.kv_dtype(), " is not known to this worker"));
+  }
+  options.kv_dtype = *kv_format;
   options.kernels = load.kernels();
   if (IsCudaKernelSet(options.kernels)) {
     ASSIGN_OR_RETURN(const CudaFacts cuda, FindCuda(options_.backend_dir));

@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "shard_loader/load/checkpoint.h"
+#include "shard_loader/plan/kv_format.h"
 #include "shard_loader/plan/packed_layout.h"
 #include "shard_loader/plan/rank_plan.h"
 #include "shard_loader/plan/workspace.h"
@@ -27,11 +28,8 @@ using Clock = std::chrono::steady_clock;
 // Of a process that its poison has ended.
 constexpr int kPoisonedExit = 86;
 
-absl::StatusOr<shard_loader::DType> KvDType(const std::string& name) {
-  using shard_loader::DType;
-  for (DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
-    if (name == shard_loader::DTypeName(dtype)) return dtype;
-  }
+absl::StatusOr<shard_loader::KvFormat> KvFormatOf(const std::string& name) {
+  if (const auto format = shard_loader::ParseKvFormat(name)) return *format;
   return absl::UnimplementedError(absl::StrCat("KV dtype ", name, " is not known to this worker"));
 }
 
@@ -191,10 +189,10 @@ absl::StatusOr<std::unique_ptr<SimGroup>> SimDeployment::MakeGroup(const v1::Loa
                                     .pp = static_cast<int>(load.pp()),
                                     .lanes = static_cast<int>(load.lanes())};
   ASSIGN_OR_RETURN(auto plans, shard_loader::MakeRankPlans(spec, layout));
-  ASSIGN_OR_RETURN(const shard_loader::DType kv_dtype, KvDType(load.kv_dtype()));
+  ASSIGN_OR_RETURN(const shard_loader::KvFormat kv_format, KvFormatOf(load.kv_dtype()));
   SimGroupOptions group;
   group.latency = options_.latency;
-  group.stages = StageShares(spec, plans, kv_dtype);
+  group.stages = StageShares(spec, plans, kv_format);
   group.limits = {.vocab_size = static_cast<uint32_t>(spec.vocab_size),
                   .block_tokens = shard_loader::kKvBlockTokens,
                   .num_kv_blocks = static_cast<uint32_t>(load.num_kv_blocks()),

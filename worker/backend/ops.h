@@ -48,13 +48,16 @@ struct ProductArgs {
   int64_t root_stride = 0;      // floats from one root's output to the next
 };
 
-// The paged cache of one layer: blocks of [kv_heads][keys, then values] as KvBlockShape says.
+// The paged cache of one layer: blocks of [kv_heads][keys, then values] as KvBlockShape says. With
+// int8 a key or value of a token, at most M in magnitude, is M / 127 times the integers nearest to
+// its elements times 127 / M, ties to even; zeros below 1e-30, and NaN where one is not finite.
 struct KvLayer {
   std::byte* data = nullptr;
   shard_loader::DType dtype = shard_loader::DType::kF32;
   int64_t num_kv_heads = 0;
   int64_t head_size = 0;   // of queries and keys
   int64_t value_size = 0;  // of values and outputs
+  bool int8 = false;       // `dtype` is then that of the scales
 };
 
 // The rows of a step: row r is the token at positions[r] of the sequence whose blocks are

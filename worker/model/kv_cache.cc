@@ -9,14 +9,15 @@ namespace tessera::worker {
 
 absl::StatusOr<KvCache> KvCache::Create(const shard_loader::DecoderSpec& spec,
                                         const shard_loader::RankPlan& plan,
-                                        shard_loader::DType dtype, int64_t num_blocks,
+                                        const shard_loader::KvFormat& format, int64_t num_blocks,
                                         Memory& memory) {
   KvCache cache;
   cache.memory_ = &memory;
-  const int64_t bytes = shard_loader::KvBytesPerBlock(spec, plan, dtype) * num_blocks;
+  const int64_t bytes = shard_loader::KvBytesPerBlock(spec, plan, format) * num_blocks;
   ASSIGN_OR_RETURN(cache.buffer_, memory.Allocate(bytes, "the KV cache"));
-  cache.first_layer_ = {cache.buffer_.data(), dtype, plan.kv_heads.size(), spec.attention.head_size,
-                        spec.attention.values()};
+  cache.first_layer_ = {cache.buffer_.data(),    format.dtype,
+                        plan.kv_heads.size(),    spec.attention.head_size,
+                        spec.attention.values(), format.int8};
   cache.num_layers_ = plan.layers.size();
   cache.layer_bytes_ = bytes / std::max<int64_t>(1, plan.layers.size());
   cache.num_blocks_ = num_blocks;

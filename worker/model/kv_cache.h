@@ -6,7 +6,7 @@
 
 #include "absl/status/statusor.h"
 #include "shard_loader/model/decoder_spec.h"
-#include "shard_loader/model/dtype.h"
+#include "shard_loader/plan/kv_format.h"
 #include "shard_loader/plan/rank_plan.h"
 #include "worker/backend/ops.h"
 #include "worker/tensor/buffer.h"
@@ -19,7 +19,7 @@ class KvCache {
  public:
   static absl::StatusOr<KvCache> Create(const shard_loader::DecoderSpec& spec,
                                         const shard_loader::RankPlan& plan,
-                                        shard_loader::DType dtype, int64_t num_blocks,
+                                        const shard_loader::KvFormat& format, int64_t num_blocks,
                                         Memory& memory = HostMemory());
 
   // Of the rank's `index`-th layer.

@@ -10,7 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "shard_loader/load/checkpoint.h"
-#include "shard_loader/model/dtype.h"
+#include "shard_loader/plan/kv_format.h"
 #include "shard_loader/plan/weight_format.h"
 #include "worker/backend/backend.h"
 #include "worker/comm/group_comms.h"
@@ -31,7 +31,7 @@ class ModelDrafter final : public Drafter {
   struct Options {
     int64_t vocab_size = 0;  // of the model that is guessed
     shard_loader::WeightFormat dtype;
-    shard_loader::DType kv_dtype = shard_loader::DType::kF32;
+    shard_loader::KvFormat kv_dtype;
     int64_t num_kv_blocks = 0;
     int64_t max_model_len = 0;
   };

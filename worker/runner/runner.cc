@@ -71,6 +71,7 @@ absl::Status CheckDevice(const RunnerOptions& options, const Memory& memory) {
   if (attention.qk_norm == shard_loader::QkNorm::kAllHeads) what = "a norm over all heads";
   if (options.speculation.num_tokens > 0) what = "guessing tokens";
   if (options.dtype.codes != shard_loader::Codes::kNone) what = "a weight of 8 or 4 bits";
+  if (options.kv_dtype.int8) what = "a KV cache of 8 bits";
   if (options.test_reorder_from) what = "a changed order";
   if (!options.trace_file.empty()) what = "a trace of the residual";
   if (what == nullptr) return absl::OkStatus();

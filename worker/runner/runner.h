@@ -13,7 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "shard_loader/model/decoder_spec.h"
-#include "shard_loader/model/dtype.h"
+#include "shard_loader/plan/kv_format.h"
 #include "shard_loader/plan/rank_plan.h"
 #include "shard_loader/plan/weight_format.h"
 #include "worker/comm/device_comms.h"
@@ -45,10 +45,10 @@ struct SpeculationOptions {
 
 struct RunnerOptions {
   shard_loader::DecoderSpec spec;
-  shard_loader::RankPlan plan;                               // of this rank
-  shard_loader::WeightFormat dtype;                          // of the weights in memory
-  shard_loader::DType kv_dtype = shard_loader::DType::kF32;  // of the KV cache
-  std::string kernels = "auto";  // a kernel set (worker/backend/kernel_sets.h)
+  shard_loader::RankPlan plan;       // of this rank
+  shard_loader::WeightFormat dtype;  // of the weights in memory
+  shard_loader::KvFormat kv_dtype;   // of the KV cache
+  std::string kernels = "auto";      // a kernel set (worker/backend/kernel_sets.h)
   // Makes the backend, of a device for instance, that `kernels` then only names. Null: the set of
   // this program with that name.
   std::function<absl::StatusOr<std::unique_ptr<Backend>>()> make_backend;

@@ -9,7 +9,7 @@ namespace tessera::worker {
 
 std::vector<StageShare> StageShares(const shard_loader::DecoderSpec& spec,
                                     absl::Span<const shard_loader::RankPlan> plans,
-                                    shard_loader::DType kv_dtype) {
+                                    const shard_loader::KvFormat& kv_format) {
   std::vector<StageShare> shares;
   for (const shard_loader::RankPlan& plan : plans) {
     if (plan.stage == static_cast<int>(shares.size())) shares.emplace_back();
@@ -17,7 +17,7 @@ std::vector<StageShare> StageShares(const shard_loader::DecoderSpec& spec,
     const auto layers = static_cast<double>(plan.layers.end - plan.layers.begin);
     share.layers = layers / static_cast<double>(spec.num_layers);
     share.tp = static_cast<uint32_t>(plan.layout.tp);
-    const auto bytes = static_cast<double>(shard_loader::KvBytesPerBlock(spec, plan, kv_dtype));
+    const auto bytes = static_cast<double>(shard_loader::KvBytesPerBlock(spec, plan, kv_format));
     share.kv_bytes_per_token =
         std::max(share.kv_bytes_per_token, bytes / shard_loader::kKvBlockTokens);
   }

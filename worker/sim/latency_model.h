@@ -8,7 +8,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "shard_loader/model/decoder_spec.h"
-#include "shard_loader/model/dtype.h"
+#include "shard_loader/plan/kv_format.h"
 #include "shard_loader/plan/rank_plan.h"
 
 namespace tessera::worker {
@@ -37,7 +37,7 @@ struct StageShare {
 // By stage. `plans`: of all ranks, in their order.
 std::vector<StageShare> StageShares(const shard_loader::DecoderSpec& spec,
                                     absl::Span<const shard_loader::RankPlan> plans,
-                                    shard_loader::DType kv_dtype);
+                                    const shard_loader::KvFormat& kv_format);
 
 absl::Duration StageTime(const LatencyModel& model, const StageShare& share, const StepLoad& load);
 

@@ -172,6 +172,33 @@ Floats RunProduct(worker::Backend& backend, const ProductCase& test, uint64_t se
   return output;
 }
 
+namespace {
+
+// Numbers up to 4, in `heads` heads of blocks.
+void FillCache(const shard_loader::KvBlockShape& shape, int64_t heads,
+               const shard_loader::KvFormat& format, uint64_t seed, std::vector<std::byte>& cache) {
+  cache.resize(heads * shape.bytes(format));
+  if (!format.int8) {
+    const int64_t elements = heads * shape.elements();
+    const Floats values = RandomFloats(seed, elements);
+    worker::NarrowElements(values.data(), elements, format.dtype, cache.data());
+    return;
+  }
+  Random random(seed);
+  for (int64_t head = 0; head < heads; ++head) {
+    std::byte* data = cache.data() + head * shape.bytes(format);
+    for (int64_t i = 0; i < shape.elements(); ++i) {
+      data[i] = static_cast<std::byte>(static_cast<int8_t>(random.Below(255) - 127));
+    }
+    for (int64_t i = 0; i < 2 * kKvBlockTokens; ++i) {
+      const float scale = static_cast<float>(1 + random.Below(1000)) * (4.0f / 127000.0f);
+      worker::StoreElement(scale, data + shape.elements(), i, DType::kF32);
+    }
+  }
+}
+
+}  // namespace
+
 AttentionInputs::AttentionInputs(const AttentionCase& test_case, uint64_t seed) : test(test_case) {
   const int64_t rows = static_cast<int64_t>(test.positions.size());
   const shard_loader::KvBlockShape shape = {test.head_size, (test.values() + 15) / 16 * 16};
@@ -186,10 +213,7 @@ AttentionInputs::AttentionInputs(const AttentionCase& test_case, uint64_t seed) 
   for (const auto& table : blocks) {
     block_tables.push_back(test.one_sequence ? blocks.back().data() : table.data());
   }
-  const int64_t elements = next_block * test.num_kv_heads * shape.elements();
-  const Floats values = RandomFloats(seed, elements);
-  cache.resize(elements * DTypeSize(test.kv_dtype));
-  worker::NarrowElements(values.data(), elements, test.kv_dtype, cache.data());
+  FillCache(shape, next_block * test.num_kv_heads, test.kv_dtype, seed, cache);
   for (int64_t head = 0; head < test.num_heads; ++head) {
     kv_head_of.push_back(static_cast<int32_t>(head * test.num_kv_heads / test.num_heads));
   }
@@ -205,7 +229,8 @@ AttentionInputs::AttentionInputs(const AttentionCase& test_case, uint64_t seed) 
 }
 
 worker::KvLayer AttentionInputs::layer() {
-  return {cache.data(), test.kv_dtype, test.num_kv_heads, test.head_size, test.values()};
+  return {cache.data(),   test.kv_dtype.dtype, test.num_kv_heads,
+          test.head_size, test.values(),       test.kv_dtype.int8};
 }
 
 Floats AttentionInputs::RotateAndStore(worker::Backend& backend) {
@@ -275,6 +300,7 @@ Floats RunEverything(worker::Backend& backend, uint64_t seed, bool coded) {
   attention.head_size = pick({4, 8, 32, 64, 80, 128});
   attention.window = pick({0, 0, 1, 40, 300});
   attention.kv_dtype = dtypes[random.Below(3)];
+  if (coded && random.Below(3) == 0) attention.kv_dtype = shard_loader::KvFormat::Int8();
   attention.value_size = pick({0, 0, 4, 24, 64});
   attention.rotary_size = pick({0, 4, 2});
   if (attention.rotary_size > 0) attention.rotary_begin = pick({0, attention.head_size - 4});

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "shard_loader/plan/kv_format.h"
 #include "shard_loader/plan/weight_format.h"
 #include "worker/backend/backend.h"
 
@@ -55,7 +56,7 @@ struct AttentionCase {
   int64_t num_kv_heads;
   int64_t head_size;
   int64_t window;
-  shard_loader::DType kv_dtype;
+  shard_loader::KvFormat kv_dtype;
   int64_t value_size = 0;   // 0: the head size
   int64_t rotary_size = 0;  // 0: the head size
   int64_t rotary_begin = 0;

@@ -7,9 +7,11 @@
 #include <memory>
 #include <string>
 
+#include "shard_loader/plan/workspace.h"
 #include "tests/conformance/backend/cases.h"
 #include "worker/backend/coded_matrix.h"
 #include "worker/backend/kernel_sets.h"
+#include "worker/tensor/convert.h"
 
 namespace tessera::tests {
 namespace {
@@ -262,7 +264,7 @@ TEST_CASE("embedding rows are copies") {
 
 void CheckAttention(const AttentionCase& test) {
   INFO("head size " << test.head_size << ", window " << test.window << ", "
-                    << shard_loader::DTypeName(test.kv_dtype));
+                    << shard_loader::KvFormatName(test.kv_dtype));
   const int64_t rows = static_cast<int64_t>(test.positions.size());
   ForEverySet([&](worker::Backend& backend, worker::Backend& reference) {
     AttentionInputs found(test, 9), expected(test, 9);
@@ -288,14 +290,20 @@ TEST_CASE("attention is that of the reference at every length, window and cache 
     CheckAttention({lengths, 4, 2, 16, 0, dtype});
     CheckAttention({lengths, 3, 1, 8, 50, dtype});
   }
+  const auto int8 = shard_loader::KvFormat::Int8();
+  CheckAttention({lengths, 4, 2, 16, 0, int8});
+  CheckAttention({lengths, 3, 1, 8, 50, int8});
+  CheckAttention({lengths, 2, 1, 80, 1, int8});
   CheckAttention({lengths, 2, 2, 128, 300, DType::kF32});
   CheckAttention({lengths, 2, 1, 80, 1, DType::kF32});
   std::vector<int32_t> chunk;
   for (int32_t position = 230; position < 300; ++position) chunk.push_back(position);
   for (int64_t window : {0, 20}) {
-    AttentionCase test = {chunk, 8, 2, 64, window, DType::kBF16};
-    test.one_sequence = true;
-    CheckAttention(test);
+    for (const shard_loader::KvFormat& format : {shard_loader::KvFormat(DType::kBF16), int8}) {
+      AttentionCase test = {chunk, 8, 2, 64, window, format};
+      test.one_sequence = true;
+      CheckAttention(test);
+    }
   }
 }
 
@@ -315,6 +323,60 @@ TEST_CASE("caps, slopes, sinks, partial and interleaved rotations are those of t
   test.sinks = true;
   test.window = 40;
   CheckAttention(test);
+  test.kv_dtype = shard_loader::KvFormat::Int8();
+  CheckAttention(test);
+}
+
+TEST_CASE("a cache in int8 holds every element within half a step, and no number for none") {
+  ForEverySet([&](worker::Backend& backend, worker::Backend& reference) {
+    AttentionCase test = {{0, 5, 15, 16, 40}, 2, 2, 40, 0, shard_loader::KvFormat::Int8()};
+    test.value_size = 24;
+    AttentionInputs inputs(test, 2), expected(test, 2);
+    std::fill_n(inputs.value.begin(), 24, 0.0f);                    // the first row's first head
+    inputs.value[24 + 3] = std::numeric_limits<float>::infinity();  // and its second
+    expected.value = inputs.value;
+    inputs.RotateAndStore(backend);
+    expected.RotateAndStore(reference);
+    const shard_loader::KvBlockShape shape = {40, 32};
+    for (size_t row = 0; row < test.positions.size(); ++row) {
+      const int64_t position = test.positions[row];
+      const int64_t token = position % 16;
+      for (int64_t head = 0; head < 2; ++head) {
+        const int64_t at =
+            (inputs.blocks[row][position / 16] * 2 + head) * shape.bytes(test.kv_dtype);
+        const std::byte* data = inputs.cache.data() + at;
+        const float* key = inputs.key.data() + (row * 2 + head) * 40;
+        const float* value = inputs.value.data() + (row * 2 + head) * 24;
+        const float key_scale = worker::LoadElement(data + shape.elements(), token, DType::kF32);
+        const float scale = worker::LoadElement(data + shape.elements(), 16 + token, DType::kF32);
+        for (int64_t i = 0; i < 40; ++i) {
+          const auto code = static_cast<int8_t>(data[i * 16 + token]);
+          CHECK(std::abs(code * key_scale - key[i]) <= 0.5001f * key_scale);
+        }
+        for (int64_t i = 0; i < 24; ++i) {
+          const auto code = static_cast<int8_t>(data[40 * 16 + token * 32 + i]);
+          if (row == 0 && head == 1) {
+            CHECK((code == 0 && std::isnan(scale)));
+          } else {
+            CHECK(std::abs(code * scale - value[i]) <= 0.5001f * scale);
+          }
+        }
+      }
+    }
+    // Values are not rotated: what the reference stores of them is the same to the bit.
+    for (size_t row = 0; row < test.positions.size(); ++row) {
+      const int64_t position = test.positions[row];
+      for (int64_t head = 0; head < 2; ++head) {
+        const int64_t at =
+            (inputs.blocks[row][position / 16] * 2 + head) * shape.bytes(test.kv_dtype);
+        const int64_t values = at + 40 * 16 + position % 16 * 32;
+        CHECK(std::memcmp(inputs.cache.data() + values, expected.cache.data() + values, 24) == 0);
+      }
+    }
+    // The infinite value makes the row's second head no number, and nothing else.
+    const Floats output = inputs.Attend(backend, 0, 5);
+    for (size_t i = 0; i < output.size(); ++i) CHECK(std::isnan(output[i]) == (i / 24 == 1));
+  });
 }
 
 TEST_CASE("a sink takes its share of the weights, also one that is above every score") {

@@ -89,6 +89,34 @@ TEST_CASE("a request that is preempted again and again gets the same answer") {
   }
 }
 
+TEST_CASE("a cache in int8 gives one answer over found prefixes, preemptions and degrees") {
+  auto requests = MixedRequests(8);
+  for (server::Request& request : requests) {
+    request.prompt.resize(std::min<size_t>(request.prompt.size(), 40));
+    request.max_tokens = 50;
+  }
+  const auto again = requests;
+  requests.insert(requests.end(), again.begin(), again.end());
+  Serving serving;
+  serving.group.kv_dtype = shard_loader::KvFormat::Int8();
+  serving.at_a_time = 1;
+  serving.prefix_cache = false;
+  const Served alone = Serve(kModel, requests, serving);
+  serving.prefix_cache = true;
+  const Served cached = Serve(kModel, requests, serving);
+  CHECK(cached.cached_tokens > 50);
+  CheckSame(alone, cached);
+  serving.at_a_time = 1000;
+  serving.group.num_kv_blocks = 13;
+  serving.group.max_model_len = 208;
+  serving.group.tp = 2;
+  serving.group.pp = 2;
+  INFO(serving.ToString());
+  const Served preempted = Serve(kModel, requests, serving);
+  CHECK(preempted.preemptions > 0);
+  CheckSame(alone, preempted);
+}
+
 TEST_CASE("two threads give the answer of one") {
   const auto requests = MixedRequests(8);
   Serving serving;

@@ -23,7 +23,7 @@ struct GroupOptions {
   int lanes = 8;
   int ep = 1;
   shard_loader::WeightFormat dtype;
-  shard_loader::DType kv_dtype = shard_loader::DType::kF32;
+  shard_loader::KvFormat kv_dtype;
   std::string kernels = "auto";
   std::function<absl::StatusOr<std::unique_ptr<worker::Backend>>()> make_backend;
   int threads = 1;

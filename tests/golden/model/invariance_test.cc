@@ -140,6 +140,48 @@ TEST_CASE("answers of coded weights are equal at every degree and with every ins
   }
 }
 
+TEST_CASE("answers over a cache in int8 depend on neither degree, batch, chunk, replay nor set") {
+  for (const char* name : {"llama3_gqa", "mistral"}) {
+    const std::vector<SequenceStart> starts = MixedStarts(name);
+    GroupOptions options;
+    Group in_f32(Model(name), options);
+    options.kv_dtype = shard_loader::KvFormat::Int8();
+    Group one(Model(name), options);
+    const std::vector<Answer> expected = one.Generate(starts);
+    CHECK(expected[0].tokens[0].logprob != in_f32.Generate({starts[0]})[0].tokens[0].logprob);
+    for (uint32_t chunk : {1, 31, 100}) {
+      INFO(name << " in chunks of " << chunk);
+      CheckEqual(expected, one.Generate(starts, chunk));
+    }
+    for (size_t i = 0; i < starts.size(); ++i) {
+      INFO(name << ", sequence " << i << " alone");
+      CheckEqual({expected[i]}, one.Generate({starts[i]}));
+    }
+    SequenceStart resumed = starts[0];
+    for (int i = 0; i < 3; ++i) resumed.token_ids.push_back(expected[0].tokens[i].id);
+    Answer rest = one.Generate({resumed})[0];
+    rest.tokens.insert(rest.tokens.begin(), expected[0].tokens.begin(),
+                       expected[0].tokens.begin() + 3);
+    rest.prompt_tokens.resize(expected[0].prompt_tokens.size());
+    CHECK(Difference(expected[0], rest) == "");
+    for (auto [tp, pp] : {std::pair{2, 1}, std::pair{3, 2}, std::pair{4, 1}}) {
+      INFO(name << " with tp " << tp << ", pp " << pp);
+      options.tp = tp;
+      options.pp = pp;
+      Group many(Model(name), options);
+      CheckEqual(expected, many.Generate(starts));
+    }
+    options.tp = options.pp = 1;
+    for (const std::string& kernels : worker::AvailableKernelSets()) {
+      if (*worker::KernelNumerics(kernels) != "fma16") continue;
+      INFO(name << " with " << kernels);
+      options.kernels = kernels;
+      Group other(Model(name), options);
+      CheckEqual({expected[1]}, other.Generate({starts[1]}));
+    }
+  }
+}
+
 TEST_CASE("an answer does not depend on the batch that it shares") {
   for (const char* name : {"llama3_gqa", "mistral"}) {
     INFO(name);

@@ -15,6 +15,7 @@ namespace {
 
 using nlohmann::json;
 using shard_loader::DType;
+using shard_loader::KvFormat;
 using worker::SequenceStart;
 using worker::Token;
 
@@ -45,7 +46,7 @@ void WriteRounded(const std::filesystem::path& from, const std::filesystem::path
 
 // Logprobs of the whole vocabulary at every position of the golden prompts.
 std::vector<Answer> TeacherForced(const std::filesystem::path& model, const json& golden,
-                                  DType dtype, DType kv_dtype) {
+                                  DType dtype, const KvFormat& kv_dtype) {
   GroupOptions options;
   options.dtype = dtype;
   options.kv_dtype = kv_dtype;
@@ -108,14 +109,17 @@ TEST_CASE("weights in 16 bits give the bits of f32 on the same rounded weights")
   }
 }
 
-TEST_CASE("a cache in 16 bits moves the logprobs by no more than its rounding explains") {
+TEST_CASE("a cache of fewer bits moves the logprobs by no more than its rounding explains") {
   for (const char* name : {"llama_small", "mistral", "qwen2", "qwen3"}) {
     const std::filesystem::path model = Fixture(std::string("checkpoints/") + name);
     const json golden = ReadJson(model / "golden.json");
     const auto exact = TeacherForced(model, golden, DType::kBF16, DType::kF32);
+    // An element in int8 is off by half a step, 1 / 127 of the largest one: of the vector's norm,
+    // where elements are alike, by 0.5 / 127 times the largest over the typical one, at most 3.
     for (auto [kv_dtype, unit] :
-         {std::pair{DType::kBF16, 0x1p-9}, std::pair{DType::kF16, 0x1p-12}}) {
-      INFO(name << " with a cache in " << shard_loader::DTypeName(kv_dtype));
+         {std::pair{KvFormat(DType::kBF16), 0x1p-9}, std::pair{KvFormat(DType::kF16), 0x1p-12},
+          std::pair{KvFormat::Int8(), 3 * 0.5 / 127}}) {
+      INFO(name << " with a cache in " << shard_loader::KvFormatName(kv_dtype));
       const auto rounded = TeacherForced(model, golden, DType::kBF16, kv_dtype);
       // In each of 4 layers rounded values move an attention output by at most `unit` of its norm,
       // and rounded keys move a score by at most `unit` |q||k| scale, here about 3, and so a weight

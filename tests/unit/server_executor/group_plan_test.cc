@@ -123,6 +123,11 @@ TEST_CASE("dtypes follow the checkpoint, and the cache follows the weights") {
   GroupOptions options = Options(1);
   options.dtype = "f32";
   CHECK(DecideGroup(options, {Rank("a", kFull)})->kv_dtype == "f32");
+  options.kv_dtype = "int8";
+  const auto coded = DecideGroup(options, {Rank("a", kFull)});
+  REQUIRE(coded.ok());
+  CHECK(coded->kv_dtype == "int8");
+  CHECK(coded->facts.numerics_id.find("/kv=int8/") != std::string::npos);
   options.kv_dtype = "int3";
   CHECK(absl::IsUnimplemented(DecideGroup(options, {Rank("a", kFull)}).status()));
 }

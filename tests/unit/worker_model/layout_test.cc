@@ -116,6 +116,9 @@ TEST_CASE("the KV cache takes exactly the planned bytes") {
   const RankPlan plan = Plans(spec, 2, 2)[3];
   // 2 layers, 1 KV head; keys 24 x 16, values 16 x 32 in two bytes.
   CHECK(shard_loader::KvBytesPerBlock(spec, plan, DType::kBF16) == 2 * 1 * (384 + 512) * 2);
+  // Two floats for each of 16 tokens beside a byte for an element.
+  CHECK(shard_loader::KvBytesPerBlock(spec, plan, shard_loader::KvFormat::Int8()) ==
+        2 * 1 * (384 + 512 + 2 * 16 * 4));
   auto cache = KvCache::Create(spec, plan, DType::kBF16, 10);
   REQUIRE(cache.ok());
   CHECK(cache->bytes() == 10 * shard_loader::KvBytesPerBlock(spec, plan, DType::kBF16));

@@ -22,6 +22,8 @@ using shard_loader::kKvBlockTokens;
 
 #include "worker/backend/cpu/math.inc"
 
+#include "worker/backend/cpu/codes.inc"
+
 #include "worker/backend/cpu/attention.inc"
 #include "worker/backend/cpu/elementwise.inc"
 #include "worker/backend/cpu/norm.inc"

@@ -12,8 +12,10 @@
 namespace tessera::worker {
 namespace {
 
+using shard_loader::DType;
 using shard_loader::kKvBlockTokens;
 using shard_loader::KvBlockShape;
+using shard_loader::KvFormat;
 
 // A row's inputs in [begin, end) as integers of 8 bits.
 struct CodedInputs {
@@ -63,25 +65,69 @@ double LaneSum(const ProductArgs& args, int64_t row, int64_t n, int64_t begin, i
   return sum;
 }
 
-// Where the cache holds element i of a head's key or value at a position.
-struct CacheIndex {
-  CacheIndex(const KvLayer& cache, const uint32_t* blocks) : cache(cache), blocks(blocks) {
-    shape.head_size = cache.head_size;
-    shape.value_stride = (cache.value_size + 15) / 16 * 16;
+// What the cache holds for a head's key or value at a position.
+class CacheView {
+ public:
+  CacheView(const KvLayer& cache, const uint32_t* blocks) : cache_(cache), blocks_(blocks) {
+    shape_.head_size = cache.head_size;
+    shape_.value_stride = (cache.value_size + 15) / 16 * 16;
+    head_bytes_ = shape_.bytes(cache.int8 ? KvFormat::Int8() : KvFormat(cache.dtype));
   }
-  int64_t Head(int64_t position, int64_t head) const {
-    const int64_t block = blocks[position / kKvBlockTokens];
-    return (block * cache.num_kv_heads + head) * shape.elements();
+  double Key(int64_t position, int64_t head, int64_t i) const {
+    return Element(position, head, KeyAt(position, i), 0);
   }
-  int64_t Key(int64_t position, int64_t head, int64_t i) const {
-    return Head(position, head) + i * kKvBlockTokens + position % kKvBlockTokens;
+  double Value(int64_t position, int64_t head, int64_t i) const {
+    return Element(position, head, ValueAt(position, i), kKvBlockTokens);
   }
-  int64_t Value(int64_t position, int64_t head, int64_t i) const {
-    return Head(position, head) + shape.keys() + position % kKvBlockTokens * shape.value_stride + i;
+  void Store(int64_t position, int64_t head, const float* key, const float* value) const {
+    std::byte* data = Head(position, head);
+    if (!cache_.int8) {
+      for (int64_t i = 0; i < cache_.head_size; ++i) {
+        StoreElement(key[i], data, KeyAt(position, i), cache_.dtype);
+      }
+      for (int64_t i = 0; i < cache_.value_size; ++i) {
+        StoreElement(value[i], data, ValueAt(position, i), cache_.dtype);
+      }
+      return;
+    }
+    const CodedInputs keys = CodeInputs(key, 0, cache_.head_size);
+    const CodedInputs values = CodeInputs(value, 0, cache_.value_size);
+    for (int64_t i = 0; i < cache_.head_size; ++i) {
+      data[KeyAt(position, i)] = static_cast<std::byte>(keys.codes[i]);
+    }
+    for (int64_t i = 0; i < cache_.value_size; ++i) {
+      data[ValueAt(position, i)] = static_cast<std::byte>(values.codes[i]);
+    }
+    const int64_t token = position % kKvBlockTokens;
+    StoreElement(keys.scale, data + shape_.elements(), token, DType::kF32);
+    StoreElement(values.scale, data + shape_.elements(), kKvBlockTokens + token, DType::kF32);
   }
-  const KvLayer& cache;
-  const uint32_t* blocks;
-  KvBlockShape shape;
+
+ private:
+  std::byte* Head(int64_t position, int64_t head) const {
+    const int64_t block = blocks_[position / kKvBlockTokens];
+    return cache_.data + (block * cache_.num_kv_heads + head) * head_bytes_;
+  }
+  // Elements of a head's part of a block.
+  int64_t KeyAt(int64_t position, int64_t i) const {
+    return i * kKvBlockTokens + position % kKvBlockTokens;
+  }
+  int64_t ValueAt(int64_t position, int64_t i) const {
+    return shape_.keys() + position % kKvBlockTokens * shape_.value_stride + i;
+  }
+  // `scales`: the index of the first one.
+  double Element(int64_t position, int64_t head, int64_t index, int64_t scales) const {
+    const std::byte* data = Head(position, head);
+    if (!cache_.int8) return LoadElement(data, index, cache_.dtype);
+    const auto code = static_cast<int8_t>(data[index]);
+    const int64_t token = position % kKvBlockTokens;
+    return double{LoadElement(data + shape_.elements(), scales + token, DType::kF32)} * code;
+  }
+
+  const KvLayer& cache_;
+  const uint32_t* blocks_;
+  KvBlockShape shape_;
+  int64_t head_bytes_ = 0;
 };
 
 void Rotate(const RopeArgs& args, int64_t row, float* head) {
@@ -157,19 +203,13 @@ class ReferenceBackend : public Backend {
       for (int64_t head = 0; head < args.num_heads; ++head) {
         Rotate(args, row, args.query + (row * args.num_heads + head) * size);
       }
-      const CacheIndex index(cache, rows.block_tables[row]);
+      const CacheView view(cache, rows.block_tables[row]);
       const int64_t position = rows.positions[row];
       for (int64_t head = 0; head < cache.num_kv_heads; ++head) {
         const int64_t kv_row = row * cache.num_kv_heads + head;
         float* key = args.key + kv_row * size;
         Rotate(args, row, key);
-        for (int64_t i = 0; i < size; ++i) {
-          StoreElement(key[i], cache.data, index.Key(position, head, i), cache.dtype);
-        }
-        for (int64_t i = 0; i < cache.value_size; ++i) {
-          StoreElement(args.value[kv_row * cache.value_size + i], cache.data,
-                       index.Value(position, head, i), cache.dtype);
-        }
+        view.Store(position, head, key, args.value + kv_row * cache.value_size);
       }
     }
   }
@@ -291,7 +331,7 @@ class ReferenceBackend : public Backend {
     const int64_t size = cache.head_size;
     const int64_t end = int64_t{rows.positions[row]} + 1;
     const int64_t begin = args.window > 0 ? std::max<int64_t>(0, end - args.window) : 0;
-    const CacheIndex index(cache, rows.block_tables[row]);
+    const CacheView view(cache, rows.block_tables[row]);
     const int64_t kv_head = args.kv_head_of[head];
     const int64_t first = (row * args.num_heads + head) * size;
 
@@ -300,8 +340,7 @@ class ReferenceBackend : public Backend {
     for (int64_t key = begin; key < end; ++key) {
       double score = 0;
       for (int64_t i = 0; i < size; ++i) {
-        score += double{args.query[first + i]} *
-                 LoadElement(cache.data, index.Key(key, kv_head, i), cache.dtype);
+        score += args.query[first + i] * view.Key(key, kv_head, i);
       }
       score = Capped(score * args.scale, args.soft_cap);
       if (args.slopes != nullptr) score += double{args.slopes[head]} * (key - (end - 1));
@@ -314,8 +353,7 @@ class ReferenceBackend : public Backend {
     for (int64_t i = 0; i < cache.value_size; ++i) {
       double output = 0;
       for (int64_t key = begin; key < end; ++key) {
-        output += weights[key - begin] *
-                  LoadElement(cache.data, index.Value(key, kv_head, i), cache.dtype);
+        output += weights[key - begin] * view.Value(key, kv_head, i);
       }
       args.output[(row * args.num_heads + head) * cache.value_size + i] =
           static_cast<float>(output / sum);
