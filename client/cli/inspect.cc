@@ -6,6 +6,7 @@
 
 #include "client/cli/commands.h"
 #include "client/cli/exit_code.h"
+#include "client/cli/quantize.h"
 #include "client/cli/serve.h"
 #include "shard_loader/load/checkpoint.h"
 #include "shard_loader/load/describe.h"
@@ -16,10 +17,11 @@ namespace tessera::client {
 namespace {
 
 constexpr char kInspectExamples[] =
-    "Reads the headers of the weight files and not the weights.\n"
+    "Reads the headers of the weight files and not the weights, but with --quantize.\n"
     "Examples:\n"
     "  tessera inspect ./Llama-3.2-1B-Instruct\n"
-    "  tessera inspect ./Llama-3.2-1B-Instruct --json | jq .family";
+    "  tessera inspect ./Llama-3.2-1B-Instruct --json | jq .family\n"
+    "  tessera inspect ./Llama-3.2-1B-Instruct --quantize int4:128";
 
 constexpr char kPlanExamples[] =
     "Reads the headers of the weight files and not the weights. Exit code 1: it cannot fit, or "
@@ -32,6 +34,7 @@ constexpr char kPlanExamples[] =
 struct InspectFlags {
   std::string dir;
   std::string format;
+  std::string quantize;
   bool json = false;
 };
 
@@ -49,6 +52,11 @@ int FailToOpen(const std::string& dir, const absl::Status& status, const Context
 int RunInspect(const InspectFlags& flags, const Context& context) {
   auto checkpoint = shard_loader::Checkpoint::Open(flags.dir, {.format = flags.format});
   if (!checkpoint.ok()) return FailToOpen(flags.dir, checkpoint.status(), context);
+  if (!flags.quantize.empty()) {
+    return RunQuantize(
+        {.dir = flags.dir, .format = flags.format, .quantize = flags.quantize, .json = flags.json},
+        context);
+  }
   if (flags.json) {
     context.io.out << shard_loader::InspectJson(**checkpoint).dump(2) << std::endl;
   } else {
@@ -93,6 +101,11 @@ void AddInspect(CLI::App& app, Context& context) {
   command->footer(kInspectExamples);
   command->add_option("dir", flags->dir, "The checkpoint's folder")->required()->type_name("DIR");
   AddFormat(*command, flags->format);
+  command
+      ->add_option("--quantize", flags->quantize,
+                   "Instead: read the weights, and show what holding them in int8 or int4 "
+                   "costs each; groups as in int4:128")
+      ->type_name("FORMAT");
   command->add_flag("--json", flags->json, "Print JSON");
   command->callback([flags, &context] {
     context.action = [flags, &context] { return RunInspect(*flags, context); };

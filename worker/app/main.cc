@@ -25,10 +25,12 @@
 #include "worker/app/cache_folder.h"
 #include "worker/app/launcher.h"
 #include "worker/app/pair_check.h"
+#include "worker/app/quantize_check.h"
 #include "worker/app/self_check.h"
 #include "worker/app/serve.h"
 #include "worker/model/cached_images.h"
 #include "worker/model/memfd_images.h"
+#include "worker/tensor/cpus.h"
 
 namespace {
 
@@ -52,6 +54,7 @@ struct Flags {
   int image_fd = -1;
   std::string image_file;
   std::string cache_dir;
+  tessera::worker::QuantizeOptions quantize;
   tessera::worker::RunnerRankOptions rank;
   tessera::worker::SimOptions sim;
   bool sim_flag_given = false;
@@ -82,6 +85,21 @@ void AddSimFlags(CLI::App& app, Flags& flags) {
   app.add_option("--sim-poison-token", sim.poison_token, "Token id that ends the process")
       ->group(group);
   app.add_option("--sim-trace", sim.trace, "File for a JSON line about the stages of every step")
+      ->group(group);
+}
+
+void AddQuantizeFlags(CLI::App& app, Flags& flags) {
+  const std::string group = "Quantisation";
+  CLI::Option* quantize = app.add_option("--quantize", flags.quantize.quantize,
+                                         "Print as JSON what holding --model in int8, int4, "
+                                         "int4-g128... costs each weight, and end")
+                              ->group(group);
+  app.add_option("--model", flags.quantize.model, "The checkpoint's folder")
+      ->needs(quantize)
+      ->group(group);
+  quantize->needs("--model");
+  app.add_option("--format", flags.quantize.format, "Format to read the folder as")
+      ->needs(quantize)
       ->group(group);
 }
 
@@ -129,6 +147,7 @@ void AddFlags(CLI::App& app, Flags& flags) {
   app.add_option("--pairs", flags.pairs,
                  "With --self-check: also let so many ranks exchange data, every pair of them")
       ->check(CLI::Range(2, 64));
+  AddQuantizeFlags(app, flags);
   AddSimFlags(app, flags);
   // Between tessera-server and the workers that it starts.
   app.add_flag("--once", flags.once, "End with the first session");
@@ -219,6 +238,18 @@ int SelfCheck(const Flags& flags) {
   return 0;
 }
 
+int Quantize(const Flags& flags) {
+  tessera::worker::QuantizeOptions options = flags.quantize;
+  options.threads = flags.rank.threads > 0 ? flags.rank.threads : tessera::worker::AvailableCpus();
+  const auto report = tessera::worker::QuantizeJson(options);
+  if (!report.ok()) {
+    std::cerr << report.status().message() << "\n";
+    return absl::IsInvalidArgument(report.status()) ? 2 : 1;
+  }
+  std::cout << report->dump(2) << "\n";
+  return 0;
+}
+
 int Run(const Flags& flags) {
   std::optional<int> mpi_rank = MpiRank(flags.comm);
   SetUpLog(flags, mpi_rank);
@@ -282,5 +313,6 @@ int main(int argc, char** argv) {
     std::cout << tessera::worker::KernelSetsText(flags.rank);
     return 0;
   }
+  if (!flags.quantize.quantize.empty()) return Quantize(flags);
   return flags.self_check ? SelfCheck(flags) : Run(flags);
 }

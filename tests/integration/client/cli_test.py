@@ -137,6 +137,24 @@ class Facts(unittest.TestCase):
         for pair in ["0-1", "0-2", "1-2"]:
             self.assertIn("collectives shm " + pair, names)
 
+    def test_inspect_tells_what_quantising_costs(self):
+        relative = {}
+        for quantize in ["int8", "int4:32", "int4:128"]:
+            code, out, err = tessera("inspect", SOURCE / "deploy/models/demo/model", "--quantize", quantize, "--json")
+            self.assertEqual(code, 0, err)
+            report = json.loads(out)
+            self.assertEqual(sum(weight["elements"] for weight in report["weights"]), report["total"]["elements"])
+            relative[quantize] = report["total"]["relative"]
+        self.assertLess(0, relative["int8"])
+        self.assertLess(5 * relative["int8"], relative["int4:32"])
+        self.assertLess(relative["int4:32"], relative["int4:128"])
+        code, out, _ = tessera("inspect", SOURCE / "deploy/models/demo/model", "--quantize", "int8")
+        self.assertEqual(code, 0)
+        self.assertIn("layers.0.query", out)
+        code, _, err = tessera("inspect", SOURCE / "deploy/models/demo/model", "--quantize", "int3")
+        self.assertEqual(code, 1)
+        self.assertIn("give int8 or int4", err)
+
     def test_nobody_answers_elsewhere(self):
         code, _, err = tessera("--target", "127.0.0.1:1", "status")
         self.assertEqual(code, 3)
