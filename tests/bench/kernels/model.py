@@ -1,0 +1,48 @@
+#!/usr/bin/env python3
+"""Prefill and decode of models of random weights in real shapes, in every dtype: model_bench as a fraction of the machine's limits.
+
+    model.py [--models llama1b,qwen05b] [--dtypes bf16,int8,int4] [--threads N] [--kernels SET] [--folder DIR]
+
+The models are made once, in --folder (default: tessera-bench-models in the temporary folder; 2.5 GB for llama1b), and stay there.
+"""
+import argparse
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+HERE = pathlib.Path(__file__).resolve().parent
+MAKE = HERE.parent / "make_model.py"
+
+
+def model(folder: pathlib.Path, name: str) -> pathlib.Path:
+    path = folder / name
+    done = path / "made"  # written last, so that a half-written model is made again
+    if not done.exists():
+        print(f"making {path}", file=sys.stderr)
+        folder.mkdir(parents=True, exist_ok=True)
+        subprocess.run([sys.executable, MAKE, folder, "--model", name], check=True, stdout=sys.stderr)
+        done.touch()
+    return path
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", default="llama1b,qwen05b")
+    parser.add_argument("--dtypes", default="bf16,int8,int4")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--kernels", default="auto")
+    parser.add_argument("--folder", type=pathlib.Path,
+                        default=pathlib.Path(tempfile.gettempdir()) / "tessera-bench-models")
+    flags = parser.parse_args()
+    build = pathlib.Path(os.environ.get("BUILD", HERE.parents[2] / "build/release")).resolve()
+    for name in flags.models.split(","):
+        path = model(flags.folder, name)
+        for dtype in flags.dtypes.split(","):
+            subprocess.run([build / "tests/model_bench", path, dtype, str(flags.threads), flags.kernels], check=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
