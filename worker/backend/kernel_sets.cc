@@ -2,6 +2,8 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 #include <algorithm>
@@ -32,7 +34,22 @@ bool HasAvx512() {
   return HasAvx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
 }
+bool HasAvx512Bf16() {
+  return HasAvx512() && __builtin_cpu_supports("avx512vnni") &&
+         __builtin_cpu_supports("avx512bf16");
+}
 bool HasAvx512Vnni() { return HasAvx512() && __builtin_cpu_supports("avx512vnni"); }
+// The state of the tiles is something that a process must ask its kernel for, once.
+bool HasAmx() {
+  unsigned int eax = 0, ebx = 0, ecx = 0, edx = 0;
+  constexpr unsigned int kFeatures = 1u << 22 | 1u << 24 | 1u << 25;  // bf16, tiles, int8
+  if (!HasAvx512Bf16() || __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0) return false;
+  if ((edx & kFeatures) != kFeatures) return false;
+  constexpr int kAskPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
+  constexpr int kTileData = 18;           // XFEATURE_XTILE_DATA
+  static const bool permitted = syscall(SYS_arch_prctl, kAskPermission, kTileData) == 0;
+  return permitted;
+}
 #endif
 
 struct KernelSet {
@@ -41,7 +58,15 @@ struct KernelSet {
   const CpuKernels* kernels;  // null: the reference
   const char* needs;
   bool (*runs_here)();
+  // What the vendor's manual leaves open of an instruction is not held to be the same elsewhere:
+  // the vendor's name is part of the numerics.
+  bool by_vendor = false;
+  const DotKernels* pairs = nullptr;  // as MakeCpuBackend says
+  const DotKernels* codes = nullptr;
 };
+
+[[maybe_unused]] constexpr char kNeedsAmx[] =
+    "AMX (tiles, int8, bf16) and AVX-512 with VNNI and BF16";
 
 constexpr KernelSet kSets[] = {
 #if defined(__x86_64__)
@@ -51,8 +76,30 @@ constexpr KernelSet kSets[] = {
     {"avx2", "fma16", &kAvx2Kernels, "AVX2, FMA and F16C", &HasAvx2},
 #endif
     {"generic", "fma16", &kGenericKernels, "", &Always},
+#if defined(__x86_64__)
+    // Other numerics, only by name.
+    {"avx512_bf16", "bf16dot", &kAvx512VnniKernels, "AVX-512 (F, BW, VL, DQ) with VNNI and BF16",
+     &HasAvx512Bf16, /*by_vendor=*/true, &kAvx512Bf16Kernels},
+    {"amx_int8", "fma16", &kAvx512VnniKernels, kNeedsAmx, &HasAmx, /*by_vendor=*/false, nullptr,
+     &kAmxKernels},
+    {"amx_bf16", "bf16amx", &kAvx512VnniKernels, kNeedsAmx, &HasAmx, /*by_vendor=*/true,
+     &kAmxKernels, &kAmxKernels},
+#endif
     {"reference", "reference", nullptr, "", &Always},
 };
+
+// "intel", "amd", or "other".
+std::string CpuVendor() {
+#if defined(__x86_64__)
+  if (__builtin_cpu_is("intel")) return "intel";
+  if (__builtin_cpu_is("amd")) return "amd";
+#endif
+  return "other";
+}
+
+std::string NumericsOf(const KernelSet& set) {
+  return set.by_vendor ? absl::StrCat(set.numerics, "-", CpuVendor()) : set.numerics;
+}
 
 absl::StatusOr<const KernelSet*> FindSet(absl::string_view name) {
   std::vector<std::string> names = {"auto"};
@@ -78,7 +125,7 @@ std::vector<std::string> AvailableKernelSets() {
 std::vector<KernelSetFacts> AllKernelSets() {
   std::vector<KernelSetFacts> sets;
   for (const KernelSet& set : kSets) {
-    sets.push_back({set.name, set.numerics, set.needs, set.runs_here()});
+    sets.push_back({set.name, NumericsOf(set), set.needs, set.runs_here()});
   }
   return sets;
 }
@@ -96,7 +143,7 @@ absl::StatusOr<std::string> ResolveKernelSet(absl::string_view name) {
 
 absl::StatusOr<std::string> KernelNumerics(absl::string_view kernel_set) {
   ASSIGN_OR_RETURN(const KernelSet* set, FindSet(kernel_set));
-  return std::string(set->numerics);
+  return NumericsOf(*set);
 }
 
 absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(absl::string_view kernel_set, int threads,
@@ -104,7 +151,7 @@ absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(absl::string_view kernel_se
   ASSIGN_OR_RETURN(std::string name, ResolveKernelSet(kernel_set));
   ASSIGN_OR_RETURN(const KernelSet* set, FindSet(name));
   if (set->kernels == nullptr) return MakeReferenceBackend();
-  return MakeCpuBackend(*set->kernels, std::max(1, threads), cpus);
+  return MakeCpuBackend(*set->kernels, set->pairs, set->codes, std::max(1, threads), cpus);
 }
 
 }  // namespace tessera::worker

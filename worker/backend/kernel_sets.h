@@ -10,8 +10,10 @@
 
 namespace tessera::worker {
 
-// The sets of this build that this machine's cpuid allows, best first: "avx512_vnni",
-// "avx512", "avx2", "generic", and last "reference" (slow and obvious, for comparison).
+// The sets of this build that this machine's cpuid allows, best first: "avx512_vnni", "avx512",
+// "avx2", "generic"; behind them those that only their name chooses: "avx512_bf16", whose products
+// with matrices in bf16 take dot instructions, and last "reference" (slow and obvious, for
+// comparison).
 std::vector<std::string> AvailableKernelSets();
 
 // A set of this build.
@@ -29,8 +31,8 @@ std::vector<KernelSetFacts> AllKernelSets();
 absl::StatusOr<std::string> ResolveKernelSet(absl::string_view name);
 
 // The part of the numerics id that a kernel set decides: sets of one name give equal bits. "fma16"
-// for all but the reference: integers of coded matrices add up exactly in any of them; "reference"
-// for itself. INVALID_ARGUMENT for an unknown set.
+// for all up to "generic": integers of coded matrices add up exactly in any of them; "bf16dot-" and
+// the CPU's vendor for "avx512_bf16"; "reference" for itself. INVALID_ARGUMENT for an unknown set.
 absl::StatusOr<std::string> KernelNumerics(absl::string_view kernel_set);
 
 // Goes up whenever the order of an operation changes in any set.

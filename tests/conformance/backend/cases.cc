@@ -149,7 +149,10 @@ float Matrix::At(int64_t row, int64_t column) const {
 
 Floats RunProduct(worker::Backend& backend, const ProductCase& test, uint64_t seed) {
   const Matrix weights(seed, test.outputs, test.columns, test.format);
-  const Floats input = RandomFloats(seed + 1, test.num_rows * test.columns);
+  Floats input = RandomFloats(seed + 1, test.num_rows * test.columns);
+  for (float& x : input) {
+    if (test.bf16_inputs) x = worker::BF16ToFloat(worker::FloatToBF16(x));
+  }
   const Floats bias = RandomFloats(seed + 2, test.outputs);
   worker::SumOrder order = worker::SumOrder::Whole(test.columns);
   if (test.lanes > 0) {

@@ -44,6 +44,7 @@ struct ProductCase {
   shard_loader::WeightFormat format;
   int lanes = 0;  // 0: all columns in one sum; else the lanes of a tree over the columns
   bool bias = false;
+  bool bf16_inputs = false;  // rounded to bf16, so that a set that narrows them changes nothing
 };
 
 // [roots, num_rows, outputs]

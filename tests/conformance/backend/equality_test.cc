@@ -3,8 +3,10 @@
 #include <memory>
 #include <string>
 
+#include "shard_loader/plan/packed_layout.h"
 #include "tests/conformance/backend/cases.h"
 #include "worker/backend/kernel_sets.h"
+#include "worker/tensor/convert.h"
 
 namespace tessera::tests {
 namespace {
@@ -67,6 +69,56 @@ TEST_CASE("a row of a product does not depend on the rows beside it") {
         INFO("kernel set " << kernels << ", rows " << first << " + " << rows);
         CHECK(SameBits(run(first, rows),
                        Floats(all.begin() + first * 50, all.begin() + (first + rows) * 50)));
+      }
+    }
+  }
+}
+
+TEST_CASE("a lane's sum does not depend on where the slice that holds it begins") {
+  for (const std::string& kernels : worker::AvailableKernelSets()) {
+    const auto backend = Make(kernels);
+    for (DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
+      // Lanes of an odd number of columns, most of which begin at an odd one.
+      const int64_t borders[] = {0, 33, 66, 75, 100};
+      const Matrix whole(1, 40, 100, dtype);
+      const Floats input = RandomFloats(2, 13 * 100);
+      worker::SumLane lanes[4];
+      for (int i = 0; i < 4; ++i) lanes[i] = {borders[i], borders[i + 1], 0, i};
+      Floats sums(4 * 13 * 40);
+      worker::ProductArgs args;
+      args.input = input.data();
+      args.num_rows = 13;
+      args.weights = whole.packed();
+      args.lanes = lanes;
+      args.num_lanes = 4;
+      args.output = sums.data();
+      args.root_stride = 13 * 40;
+      backend->Product(args);
+      for (int i = 0; i < 4; ++i) {
+        INFO("kernel set " << kernels << ", " << shard_loader::DTypeName(dtype) << ", lane " << i);
+        const int64_t width = borders[i + 1] - borders[i];
+        Matrix part(1, 40, width, dtype);
+        Floats part_input(13 * width);
+        for (int64_t k = 0; k < width; ++k) {
+          for (int64_t row = 0; row < 13; ++row) {
+            part_input[row * width + k] = input[row * 100 + borders[i] + k];
+          }
+          for (int64_t n = 0; n < 40; ++n) {
+            worker::StoreElement(whole.At(n, borders[i] + k), part.bytes.data(),
+                                 shard_loader::PackedIndex(n, k, width, dtype), dtype);
+          }
+        }
+        const worker::SumOrder order = worker::SumOrder::Whole(width);
+        Floats alone(13 * 40);
+        args.input = part_input.data();
+        args.weights = part.packed();
+        args.lanes = order.lanes.data();
+        args.num_lanes = 1;
+        args.output = alone.data();
+        backend->Product(args);
+        CHECK(
+            SameBits(alone, Floats(sums.begin() + i * 13 * 40, sums.begin() + (i + 1) * 13 * 40)));
+        args.input = input.data();
       }
     }
   }

@@ -140,6 +140,36 @@ TEST_CASE("answers of coded weights are equal at every degree and with every ins
   }
 }
 
+TEST_CASE("answers by dot instructions are equal at every degree, batch and chunk") {
+  bool any = false;
+  for (const std::string& kernels : worker::AvailableKernelSets()) {
+    const std::string numerics = *worker::KernelNumerics(kernels);
+    if (numerics == "fma16" || numerics == "reference") continue;
+    any = true;
+    INFO("kernel set " << kernels);
+    const std::vector<SequenceStart> starts = MixedStarts("llama3_gqa");
+    GroupOptions options;
+    options.dtype = shard_loader::DType::kBF16;
+    options.kv_dtype = shard_loader::DType::kBF16;
+    Group by_fma(Model("llama3_gqa"), options);
+    options.kernels = kernels;
+    Group one(Model("llama3_gqa"), options);
+    const std::vector<Answer> expected = one.Generate(starts);
+    CHECK(expected[0].tokens[0].logprob != by_fma.Generate({starts[0]})[0].tokens[0].logprob);
+    CheckEqual(expected, one.Generate(starts, 17));
+    for (size_t i = 0; i < starts.size(); ++i) CheckEqual({expected[i]}, one.Generate({starts[i]}));
+    for (auto [tp, pp] : {std::pair{2, 1}, std::pair{3, 2}, std::pair{4, 1}}) {
+      INFO("tp " << tp << ", pp " << pp);
+      options.tp = tp;
+      options.pp = pp;
+      options.threads = 2;
+      Group many(Model("llama3_gqa"), options);
+      CheckEqual(expected, many.Generate(starts));
+    }
+  }
+  if (!any) SkipTest("this CPU has no kernel set with dot instructions for bf16");
+}
+
 TEST_CASE("answers over a cache in int8 depend on neither degree, batch, chunk, replay nor set") {
   for (const char* name : {"llama3_gqa", "mistral"}) {
     const std::vector<SequenceStart> starts = MixedStarts(name);

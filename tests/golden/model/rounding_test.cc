@@ -1,6 +1,7 @@
 // Weights and cache in 16 bits, teacher-forced, against f32 on the same rounded weights.
 #include <catch2/catch.hpp>
 #include <cmath>
+#include <cstdio>
 #include <cstring>
 #include <fstream>
 #include <string>
@@ -46,7 +47,8 @@ void WriteRounded(const std::filesystem::path& from, const std::filesystem::path
 
 // Logprobs of the whole vocabulary at every position of the golden prompts.
 std::vector<Answer> TeacherForced(const std::filesystem::path& model, const json& golden,
-                                  DType dtype, const KvFormat& kv_dtype) {
+                                  const shard_loader::WeightFormat& dtype,
+                                  const KvFormat& kv_dtype) {
   GroupOptions options;
   options.dtype = dtype;
   options.kv_dtype = kv_dtype;
@@ -90,6 +92,51 @@ double WorstDistance(const std::vector<Answer>& exact, const std::vector<Answer>
     worst = std::max(worst, RelativeDistance(exact[i].tokens[0], rounded[i].tokens[0]));
   }
   return worst;
+}
+
+// The largest |a - b| over all positions and the whole vocabulary.
+double LargestDistance(const std::vector<Answer>& exact, const std::vector<Answer>& coded) {
+  double largest = 0;
+  const auto compare = [&](const Token& a, const Token& b) {
+    const std::vector<float> left = ById(a), right = ById(b);
+    for (size_t i = 0; i < left.size(); ++i) {
+      largest = std::max(largest, std::abs(double{left[i]} - right[i]));
+    }
+  };
+  for (size_t i = 0; i < exact.size(); ++i) {
+    for (size_t p = 0; p < exact[i].prompt_tokens.size(); ++p) {
+      compare(exact[i].prompt_tokens[p], coded[i].prompt_tokens[p]);
+    }
+    compare(exact[i].tokens[0], coded[i].tokens[0]);
+  }
+  return largest;
+}
+
+// The fixtures are small models of random weights, whose logits no training has made robust.
+TEST_CASE(
+    "weights in int8 and int4 move the logprobs of bf16 by no more than their codes explain") {
+  for (const char* name : {"llama_small", "llama3_gqa", "mistral", "qwen2", "qwen3"}) {
+    const std::filesystem::path model = Fixture(std::string("checkpoints/") + name);
+    const json golden = ReadJson(model / "golden.json");
+    const auto exact = TeacherForced(model, golden, DType::kBF16, DType::kBF16);
+    double of_int8 = 0;
+    // Half a step of 1 / 127 or 1 / 8 of a group's largest element: in the 2-norm at most that, in
+    // each of 4 layers' 2 blocks and in the head; inputs of products add a half of 1 / 127 each.
+    for (auto [format, unit] : {std::pair{"int8", 2 * 0.5 / 127}, std::pair{"int4", 0.5 / 8}}) {
+      const auto coded = TeacherForced(
+          model, golden, shard_loader::ParseWeightFormat(format).value(), DType::kBF16);
+      const double worst = WorstDistance(exact, coded);
+      const double largest = LargestDistance(exact, coded);
+      std::printf(
+          "{\"bench\": \"logits\", \"model\": \"%s\", \"format\": \"%s\", \"largest\": %.4f, "
+          "\"relative\": %.5f}\n",
+          name, format, largest, worst);
+      INFO(name << " in " << format << ": " << largest << ", " << worst);
+      CHECK(worst <= (4 * 2 + 1) * unit);
+      CHECK(largest > of_int8);
+      of_int8 = largest;
+    }
+  }
 }
 
 TEST_CASE("weights in 16 bits give the bits of f32 on the same rounded weights") {

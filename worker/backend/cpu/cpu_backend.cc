@@ -11,6 +11,7 @@ namespace tessera::worker {
 namespace {
 
 using shard_loader::Codes;
+using shard_loader::DType;
 using shard_loader::kTileRows;
 
 // Work below this, in multiplications or elements, is not worth waking a thread for.
@@ -47,6 +48,9 @@ class CpuBackend : public Backend {
 
   void Product(const ProductArgs& args) override {
     if (args.weights.codes != Codes::kNone) return ProductCoded(args);
+    if (args.weights.dtype == DType::kBF16 && kernels_.product_of_pairs != nullptr) {
+      return ProductOfPairs(args);
+    }
     ForProductParts(args, kernels_.block_rows,
                     [&](Slice rows, Slice tiles) { kernels_.product(args, rows, tiles); });
   }
@@ -142,7 +146,7 @@ class CpuBackend : public Backend {
     coded.code_stride = CutSegments(args);
     coded.segments = segments_.data();
     coded.num_segments = static_cast<int64_t>(segments_.size());
-    const int64_t most = std::min(args.num_rows, kCodedRows);
+    const int64_t most = std::min(args.num_rows, kCodedRows) + kRowsBehind;
     codes_.resize(std::max<size_t>(codes_.size(), most * coded.code_stride));
     code_scales_.resize(std::max<size_t>(code_scales_.size(), most * coded.num_segments));
     code_sums_.resize(code_scales_.size());
@@ -157,6 +161,35 @@ class CpuBackend : public Backend {
             [&](Slice rows) { kernels_.code_rows(coded, rows); });
       ForProductParts(coded.product, kernels_.dot_rows,
                       [&](Slice rows, Slice tiles) { kernels_.product_coded(coded, rows, tiles); });
+    }
+  }
+
+  // Likewise.
+  void ProductOfPairs(const ProductArgs& args) {
+    PairProduct pairs;
+    pairs.product = args;
+    lane_pairs_.clear();
+    int64_t next = 0;
+    for (int64_t i = 0; i < args.num_lanes; ++i) {
+      lane_pairs_.push_back(next);
+      next += CeilDiv(args.lanes[i].end - args.lanes[i].begin, 2 * kPairAlignment) * kPairAlignment;
+    }
+    pairs.lane_pairs = lane_pairs_.data();
+    // A line more than they take: room for a vector's end, and rows that do not meet in the cache's
+    // sets.
+    pairs.stride = next + kPairAlignment;
+    const int64_t most = std::min(args.num_rows, kCodedRows) + kRowsBehind;
+    pairs_.resize(std::max<size_t>(pairs_.size(), most * pairs.stride));
+    pairs.pairs = pairs_.data();
+    for (int64_t row = 0; row < args.num_rows; row += kCodedRows) {
+      pairs.product.input = args.input + row * args.weights.columns;
+      pairs.product.output = args.output + row * args.weights.rows;
+      pairs.product.num_rows = std::min(kCodedRows, args.num_rows - row);
+      Split(pairs.product.num_rows, args.weights.columns, kElementGrain,
+            [&](Slice rows) { kernels_.narrow_rows(pairs, rows); });
+      ForProductParts(pairs.product, kernels_.pair_rows, [&](Slice rows, Slice tiles) {
+        kernels_.product_of_pairs(pairs, rows, tiles);
+      });
     }
   }
 
@@ -222,7 +255,7 @@ class CpuBackend : public Backend {
     });
   }
 
-  const CpuKernels& kernels_;
+  const CpuKernels kernels_;
   ThreadPool pool_;
   // Of the call at hand.
   std::vector<AttentionPart> parts_;
@@ -230,13 +263,26 @@ class CpuBackend : public Backend {
   std::vector<int8_t> codes_;
   std::vector<float> code_scales_;
   std::vector<int32_t> code_sums_;
+  std::vector<int64_t> lane_pairs_;
+  std::vector<uint32_t> pairs_;
 };
 
 }  // namespace
 
-std::unique_ptr<Backend> MakeCpuBackend(const CpuKernels& kernels, int threads,
+std::unique_ptr<Backend> MakeCpuBackend(const CpuKernels& kernels, const DotKernels* pairs,
+                                        const DotKernels* codes, int threads,
                                         const std::vector<int>& cpus) {
-  return std::make_unique<CpuBackend>(kernels, threads, cpus);
+  CpuKernels all = kernels;
+  if (pairs != nullptr) {
+    all.pair_rows = pairs->pair_rows;
+    all.narrow_rows = pairs->narrow_rows;
+    all.product_of_pairs = pairs->product_of_pairs;
+  }
+  if (codes != nullptr) {
+    all.dot_rows = codes->dot_rows;
+    all.product_coded = codes->product_coded;
+  }
+  return std::make_unique<CpuBackend>(all, threads, cpus);
 }
 
 }  // namespace tessera::worker

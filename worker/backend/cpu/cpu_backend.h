@@ -11,8 +11,10 @@
 namespace tessera::worker {
 
 // Threads split outputs: rows, tiles, heads or blocks. `kernels` is one of the constants of
-// kernels.h, and this machine must run it.
-std::unique_ptr<Backend> MakeCpuBackend(const CpuKernels& kernels, int threads,
+// kernels.h, and this machine must run it; `pairs` and `codes` are null, or take its place for
+// products with matrices in bf16 and with coded ones.
+std::unique_ptr<Backend> MakeCpuBackend(const CpuKernels& kernels, const DotKernels* pairs,
+                                        const DotKernels* codes, int threads,
                                         const std::vector<int>& cpus);
 
 }  // namespace tessera::worker

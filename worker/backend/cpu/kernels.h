@@ -1,7 +1,7 @@
 // The kernels of one instruction set. There is one source for each kernel (*_kernels.inc), written
 // over a vector of 16 floats; every instruction set compiles it over its own vector (vec_*.inc),
 // inside an anonymous namespace, so that no function compiled for one set can be linked into
-// another. All sets give equal bits.
+// another. Sets of one numerics (kernel_sets.h) give equal bits.
 #ifndef TESSERA_WORKER_BACKEND_CPU_KERNELS_H_
 #define TESSERA_WORKER_BACKEND_CPU_KERNELS_H_
 
@@ -22,6 +22,10 @@ inline constexpr int64_t kPanelRows = 48;
 inline constexpr int64_t kPanelTiles = 32;
 inline constexpr int64_t kPanelColumns = 256;
 inline constexpr int64_t kPrefetchBytes = 1024;  // ahead, in every tile
+// Codes are fewer bytes for as many instructions: fetched further ahead, into the second cache,
+// since on Zen 4 fetches into the first one made them wait (0.66 of the speed of memory, against
+// 0.84).
+inline constexpr int64_t kCodesPrefetchBytes = 2048;
 
 // Queries that walk over a sequence's cache together.
 inline constexpr int64_t kAttentionQueries = 24;
@@ -57,6 +61,21 @@ struct CodedProduct {
   int32_t* sums = nullptr;  // [rows, num_segments]: of the codes
 };
 
+// Behind the last row's codes or pairs there is room for so many rows, whose contents do not
+// matter: a set may read whole blocks of rows.
+inline constexpr int64_t kRowsBehind = 15;
+// A lane's pairs begin at multiples of so many, with zeros behind them.
+inline constexpr int64_t kPairAlignment = 16;
+
+// A product with a matrix in bf16 whose inputs are narrowed to bf16 too: each lane's in pairs of
+// columns, counted from its own first one.
+struct PairProduct {
+  ProductArgs product;
+  int64_t stride = 0;                   // pairs from one row to the next, with room behind them
+  const int64_t* lane_pairs = nullptr;  // [lanes]: where each lane's begin in a row
+  uint32_t* pairs = nullptr;            // [rows][stride]
+};
+
 struct CpuKernels {
   const char* name;
   int64_t block_rows;  // up to so many rows walk over the weights together, and over any tiles
@@ -75,12 +94,27 @@ struct CpuKernels {
   void (*add_weighted_rows)(const WeightedRowsArgs& args, Slice parts);
   void (*scale_and_cap)(float scale, float cap, Slice elements, float* data);
   void (*softmax_block)(const SoftmaxBlocksArgs& args, int64_t block);
+  // Of a set that takes dot instructions for matrices in bf16 (DotKernels); else 0 and null.
+  int64_t pair_rows = 0;  // as block_rows
+  void (*narrow_rows)(const PairProduct& args, Slice rows) = nullptr;
+  void (*product_of_pairs)(const PairProduct& args, Slice rows, Slice tiles) = nullptr;
+};
+
+// What a set does by other instructions than the set that it is built on: where null, the same.
+struct DotKernels {
+  int64_t pair_rows = 0;
+  void (*narrow_rows)(const PairProduct& args, Slice rows) = nullptr;
+  void (*product_of_pairs)(const PairProduct& args, Slice rows, Slice tiles) = nullptr;
+  int64_t dot_rows = 0;
+  void (*product_coded)(const CodedProduct& args, Slice rows, Slice tiles) = nullptr;
 };
 
 extern const CpuKernels kGenericKernels;
 extern const CpuKernels kAvx2Kernels;
 extern const CpuKernels kAvx512Kernels;
 extern const CpuKernels kAvx512VnniKernels;
+extern const DotKernels kAvx512Bf16Kernels;
+extern const DotKernels kAmxKernels;
 
 }  // namespace tessera::worker
 

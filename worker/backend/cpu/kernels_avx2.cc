@@ -25,8 +25,11 @@ using shard_loader::kKvBlockTokens;
 #include "worker/backend/cpu/attention.inc"
 #include "worker/backend/cpu/elementwise.inc"
 #include "worker/backend/cpu/norm.inc"
-#include "worker/backend/cpu/product.inc"
 
+#include "worker/backend/cpu/coded_segment.inc"
+#include "worker/backend/cpu/product_parts.inc"
+
+#include "worker/backend/cpu/product.inc"
 #include "worker/backend/cpu/product_coded.inc"
 
 }  // namespace
