@@ -1,6 +1,7 @@
 #include "worker/app/self_check.h"
 
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -53,12 +54,17 @@ std::string KernelSetsText(const RunnerRankOptions& options) {
   const internal::v1::Description description = DescribeWorker(all);
   std::string text = absl::StrFormat("%-14s %-14s %s\n", "kernel set", "numerics", "here");
   bool first = true;
+  const std::vector<KernelSetFacts> sets = AllKernelSets();
   for (const internal::v1::KernelSet& set : description.kernels()) {
-    absl::StrAppendFormat(&text, "%-14s %-14s %s\n", set.name(), set.numerics(),
-                          first ? "runs; auto takes it: the best that this machine runs" : "runs");
+    std::string here = "runs";
+    if (first) here = "runs; auto takes it: the best that this machine runs";
+    for (const KernelSetFacts& facts : sets) {
+      if (facts.name == set.name() && !facts.advice.empty()) here += "; " + facts.advice;
+    }
+    absl::StrAppendFormat(&text, "%-14s %-14s %s\n", set.name(), set.numerics(), here);
     first = false;
   }
-  for (const KernelSetFacts& set : AllKernelSets()) {
+  for (const KernelSetFacts& set : sets) {
     if (set.runs_here) continue;
     absl::StrAppendFormat(&text, "%-14s %-14s does not run: this CPU lacks %s\n", set.name,
                           set.numerics, set.needs);

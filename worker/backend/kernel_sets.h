@@ -22,6 +22,8 @@ struct KernelSetFacts {
   std::string numerics;  // as KernelNumerics says
   std::string needs;     // instructions beyond those of any CPU of its kind, in words; or empty
   bool runs_here = false;
+  // What is known of this CPU's model, for whoever chooses by name; or empty.
+  std::string advice;
 };
 // All of this build, best first, and behind them those that "auto" does not take.
 std::vector<KernelSetFacts> AllKernelSets();

@@ -34,6 +34,7 @@ TEST_CASE("the list of kernel sets has a line for each, and says which one auto 
     const std::string rest = text.substr(line + 1, text.find('\n', line + 1) - line - 1);
     CHECK((rest.find("does not run: this CPU lacks " + set.needs) != std::string::npos) ==
           !set.runs_here);
+    CHECK(rest.find(set.runs_here ? set.advice : "") != std::string::npos);
     CHECK((rest.find("auto takes it") != std::string::npos) ==
           (set.name == AvailableKernelSets().front()));
   }

@@ -38,6 +38,8 @@ TEST_CASE("all sets of the build are listed, with what those lack that do not ru
   std::vector<std::string> running;
   for (const KernelSetFacts& set : AllKernelSets()) {
     CHECK(set.numerics == *KernelNumerics(set.name));
+    // What auto takes needs no word for it.
+    CHECK((set.advice.empty() || set.name != AvailableKernelSets().front()));
     if (set.runs_here) {
       running.push_back(set.name);
       continue;
