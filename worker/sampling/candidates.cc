@@ -23,9 +23,9 @@ double TotalWeight(absl::Span<const Candidate> candidates) {
   return total;
 }
 
-// How many of the first by `before`, a strict order, reach the mass; at least one of them. They come
-// to the front in that order; what lies behind is in none. The first are sorted chunk by chunk:
-// most often a few of them are enough.
+// How many of the first by `before`, a strict order, reach the mass; at least one of them. They
+// come to the front in that order; what lies behind is in none. The first are sorted chunk by
+// chunk: most often a few of them are enough.
 template <typename Item, typename Before, typename Weight>
 int64_t FewestThatReach(double wanted, absl::Span<Item> items, const Before& before,
                         const Weight& weight_of) {
@@ -55,9 +55,8 @@ int64_t KeepTopK(absl::Span<Candidate> candidates, int64_t count) {
 }
 
 int64_t KeepTopP(absl::Span<Candidate> candidates, float mass) {
-  const int64_t kept =
-      FewestThatReach(TotalWeight(candidates) * mass, candidates, Higher,
-                      [](const Candidate& candidate) { return candidate.weight; });
+  const int64_t kept = FewestThatReach(TotalWeight(candidates) * mass, candidates, Higher,
+                                       [](const Candidate& candidate) { return candidate.weight; });
   std::sort(candidates.begin(), candidates.begin() + kept, LowerId);
   return kept;
 }

@@ -86,7 +86,8 @@ TEST_CASE("a configuration file and variables give flags that the command line l
   CHECK(Run({"--config", file}).code == 2);
 }
 
-TEST_CASE("the flag --kernels list shows the sets of this machine, and a forced one is in the banner") {
+TEST_CASE(
+    "the flag --kernels list shows the sets of this machine, and a forced one is in the banner") {
   Ended list = Run({"--kernels", "list"});
   CHECK(list.code == 0);
   CHECK(Has(list, "auto takes it"));
