@@ -14,7 +14,8 @@ namespace fs = std::filesystem;
 // State and parent of /proc/PID/stat (proc(5)): behind the name, which may hold anything.
 bool IsLivingChild(const fs::path& process, pid_t parent) {
   std::ifstream file(process / "stat");
-  std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  std::string text;
+  std::getline(file, text, '\0');  // nothing where the process ends meanwhile
   size_t name_end = text.rfind(')');
   if (name_end == std::string::npos) return false;
   std::istringstream fields(text.substr(name_end + 1));
