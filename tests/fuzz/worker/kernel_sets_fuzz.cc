@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "shard_loader/plan/workspace.h"
 #include "worker/backend/backend.h"
 #include "worker/backend/kernel_sets.h"
 
@@ -16,6 +17,7 @@ namespace {
 
 using tessera::shard_loader::Activation;
 using tessera::shard_loader::DType;
+using tessera::shard_loader::KvFormat;
 using tessera::worker::Backend;
 
 class Bytes {
@@ -110,19 +112,20 @@ std::vector<float> RunAttention(Backend& backend, Bytes& bytes) {
   const int64_t head_size = 2 * (1 + bytes.Below(24)), heads = 1 + bytes.Below(3);
   const int32_t position = 2 * bytes.Byte();
   const int64_t window = bytes.Byte();
-  const DType dtype = PickDType(bytes);
+  KvFormat format = PickDType(bytes);
+  if (bytes.Below(4) == 0) format = KvFormat::Int8();
   std::vector<uint32_t> blocks;
   for (int32_t at = 0; at <= position; at += 16)
     blocks.push_back(static_cast<uint32_t>(blocks.size()));
-  const int64_t stride = (head_size + 15) / 16 * 16;
-  auto cache =
-      bytes.Raw(static_cast<int64_t>(blocks.size()) * (head_size + stride) * 16 * DTypeSize(dtype));
+  const tessera::shard_loader::KvBlockShape shape = {head_size, (head_size + 15) / 16 * 16};
+  auto cache = bytes.Raw(static_cast<int64_t>(blocks.size()) * shape.bytes(format));
   auto query = bytes.Floats(heads * head_size), key = bytes.Floats(head_size);
   const auto value = bytes.Floats(head_size);
   const auto cosines = bytes.Floats(head_size / 2), sines = bytes.Floats(head_size / 2);
   const uint32_t* table = blocks.data();
   const tessera::worker::RowTable rows = {1, &position, &table};
-  const tessera::worker::KvLayer layer = {cache.data(), dtype, 1, head_size, head_size};
+  const tessera::worker::KvLayer layer = {cache.data(), format.dtype, 1,
+                                          head_size,    head_size,    format.int8};
   const bool interleaved = bytes.Below(2) == 1;
   backend.RopeAndStore(rows,
                        {cosines.data(), sines.data(), 0, head_size, interleaved, query.data(),
