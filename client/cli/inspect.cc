@@ -122,6 +122,11 @@ void AddPlan(CLI::App& app, Context& context) {
   AddFormat(*command, flags->format);
   command->add_option("--tp", request.layout.tp, "Tensor-parallel ranks")->capture_default_str();
   command->add_option("--pp", request.layout.pp, "Pipeline stages")->capture_default_str();
+  command
+      ->add_option("--dp", request.replicas,
+                   "Replicas of the group on this host, which share its memory")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 64));
   command->add_option("--lanes", request.layout.lanes, "Lanes, the unit of exactness")
       ->capture_default_str();
   command->add_option("--ep", request.layout.ep, "Expert-parallel degree: 1, or --tp")
@@ -154,7 +159,7 @@ void AddPlan(CLI::App& app, Context& context) {
       ->capture_default_str();
   command
       ->add_option("--max-num-batched-tokens", request.limits.max_num_batched_tokens,
-                   "Tokens in one step")
+                   "Tokens in one step; tessera-server has 2048 on CUDA devices")
       ->capture_default_str();
   command
       ->add_option("--num-kv-blocks", request.num_kv_blocks,

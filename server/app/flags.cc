@@ -180,9 +180,11 @@ void AddLimitFlags(CLI::App& app, ServerOptions& options, RawFlags& raw) {
   app.add_option("--max-num-seqs", options.group.max_num_seqs, "Sequences that run at a time")
       ->check(CLI::Range(1, 4096))
       ->group(name);
-  app.add_option("--max-num-batched-tokens", options.group.max_num_batched_tokens,
-                 "Tokens of one step; at least --max-num-seqs")
-      ->check(CLI::Range(1, 1 << 20))
+  app.add_option(
+         "--max-num-batched-tokens", options.group.max_num_batched_tokens,
+         "Tokens of one step, at least --max-num-seqs; 0: 256 on CPUs, 2048 on CUDA devices and "
+         "simulated ranks. Few make first tokens come early, many make long prompts cheap")
+      ->check(CLI::Range(0, 1 << 20))
       ->group(name);
   app.add_option("--num-kv-blocks", options.group.num_kv_blocks,
                  "KV cache in blocks of 16 tokens; 0: what the memory holds")
@@ -278,7 +280,7 @@ std::string CheckTogether(const ServerOptions& options) {
     return "--model DIR is missing: the folder of a checkpoint; `tessera serve` without it serves "
            "the bundled model";
   }
-  if (group.max_num_batched_tokens < group.max_num_seqs) {
+  if (group.max_num_batched_tokens > 0 && group.max_num_batched_tokens < group.max_num_seqs) {
     return absl::StrCat("--max-num-batched-tokens ", group.max_num_batched_tokens,
                         " is less than --max-num-seqs ", group.max_num_seqs,
                         ": every running sequence needs a token of each step");

@@ -71,7 +71,9 @@ struct GroupOptions {
 
   uint32_t max_model_len = 0;  // tokens of a sequence; 0: what the model was made for
   uint32_t max_num_seqs = 64;
-  uint32_t max_num_batched_tokens = 2048;
+  // Of a step; 0: 256 on CPUs, where more make a step long and the other first tokens late, else
+  // 2048. At least max_num_seqs.
+  uint32_t max_num_batched_tokens = 0;
   uint32_t num_kv_blocks = 0;  // 0: what the ranks' memory holds
   uint32_t max_logprobs = 20;
   SpeculationOptions speculation;

@@ -29,6 +29,10 @@ using shard_loader::WeightFormat;
 
 // Tokens that a beam is told of, at most: twice the widest search and all stop ids of a request.
 constexpr uint32_t kBeamCandidates = 2048;
+// Tokens of a step: so many that products run at full speed, and no more, since whatever a step
+// holds waits for all of it.
+constexpr uint32_t kCpuBudget = 256;
+constexpr uint32_t kDeviceBudget = 2048;
 
 absl::StatusOr<WeightFormat> ResolveFormat(const std::string& name, DType automatic) {
   if (name == "auto") return automatic;
@@ -85,6 +89,12 @@ std::string WhyNotCuda(const GroupOptions& options,
                         ": ", problem.empty() ? "its worker was not asked for CUDA" : problem);
   }
   return "";
+}
+
+uint32_t ResolveBudget(const GroupOptions& options, const std::string& numerics) {
+  if (options.max_num_batched_tokens > 0) return options.max_num_batched_tokens;
+  const bool cpu = options.device != "sim" && !IsCuda(numerics);
+  return std::max(options.max_num_seqs, cpu ? kCpuBudget : kDeviceBudget);
 }
 
 // The best numerics of the first rank that every rank can run.
@@ -280,13 +290,14 @@ absl::StatusOr<GroupPlan> DecideGroup(const GroupOptions& options,
   ASSIGN_OR_RETURN(auto rank_plans, shard_loader::MakeRankPlans(checkpoint.spec(), options.layout));
   RETURN_IF_ERROR(CheckDraft(options));
   const shard_loader::Checkpoint* draft = options.speculation.draft;
+  const uint32_t budget = ResolveBudget(options, plan.kernel_numerics);
   Memory available = IsCuda(plan.kernel_numerics) ? AvailableCudaMemory(descriptions)
                                                   : AvailableMemoryOfEach(options, descriptions);
   shard_loader::MemoryPlan memory =
       shard_loader::PlanMemory(checkpoint.spec(), rank_plans,
                                {.weight_dtype = dtype,
                                 .kv_dtype = kv_dtype,
-                                .limits = {options.max_num_batched_tokens, options.max_num_seqs},
+                                .limits = {budget, options.max_num_seqs},
                                 .max_model_len = options.max_model_len,
                                 .num_kv_blocks = options.num_kv_blocks,
                                 .available_bytes = available.bytes,
@@ -306,7 +317,7 @@ absl::StatusOr<GroupPlan> DecideGroup(const GroupOptions& options,
                 .block_size = static_cast<uint32_t>(shard_loader::kKvBlockTokens),
                 .num_kv_blocks = static_cast<uint32_t>(memory.num_kv_blocks),
                 .max_model_len = static_cast<uint32_t>(memory.max_model_len),
-                .max_num_batched_tokens = options.max_num_batched_tokens,
+                .max_num_batched_tokens = budget,
                 .max_num_seqs = options.max_num_seqs,
                 .stages = static_cast<uint32_t>(options.layout.pp),
                 .num_speculative_tokens = options.speculation.num_tokens};

@@ -25,11 +25,12 @@ struct PlanRequest {
   bool memory = false;                       // say what every rank takes, and whether it fits
   std::optional<WeightFormat> weight_dtype;  // absent: as stored
   std::optional<KvFormat> kv_dtype;          // absent: as the weights are held
-  StepLimits limits{2048, 64};
-  int64_t max_model_len = 0;               // 0: the model's context length
-  int64_t num_kv_blocks = 0;               // 0: automatic
-  std::optional<int64_t> available_bytes;  // absent: this host's, within its cgroup
-  bool ranks_share_memory = true;          // false: one host, or device, per rank
+  StepLimits limits{256, 64};                // the defaults of CPUs
+  int64_t max_model_len = 0;                 // 0: the model's context length
+  int64_t num_kv_blocks = 0;                 // 0: automatic
+  std::optional<int64_t> available_bytes;    // absent: this host's, within its cgroup
+  bool ranks_share_memory = true;            // false: one host, or device, per rank
+  int replicas = 1;                          // of the group; they share the host's memory too
 };
 
 // The options of plan/memory.h that a request means for this checkpoint.

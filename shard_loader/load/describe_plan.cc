@@ -106,7 +106,11 @@ std::string MemoryLines(const json& report) {
   if (report["fits"].get<bool>()) {
     absl::StrAppend(&text, "fits: needs ", Bytes(memory["needed_bytes"]), " of ",
                     Bytes(memory["available_bytes"]),
-                    memory["shared"].get<bool>() ? " on this host\n" : " on each host\n");
+                    memory["shared"].get<bool>() ? " on this host" : " on each host");
+    if (const int dp = report["dp"].get<int>(); dp > 1) {
+      absl::StrAppend(&text, ", for each of ", dp, " replicas");
+    }
+    text += "\n";
   } else {
     absl::StrAppend(&text, "does not fit: ", report["why"].get<std::string>(), "\n");
   }
@@ -144,6 +148,7 @@ absl::StatusOr<MemoryOptions> ToMemoryOptions(const Checkpoint& checkpoint,
     ASSIGN_OR_RETURN(const HostMemory host, ReadHostMemory());
     options.available_bytes = host.usable();
   }
+  if (options.ranks_share_memory) options.available_bytes /= request.replicas;
   return options;
 }
 
@@ -154,6 +159,7 @@ absl::StatusOr<json> PlanJson(const Checkpoint& checkpoint, const PlanRequest& r
   json report = {{"folder", checkpoint.folder().string()},
                  {"tp", request.layout.tp},
                  {"pp", request.layout.pp},
+                 {"dp", request.replicas},
                  {"lanes", request.layout.lanes},
                  {"attention_lanes", plans[0].attention_tree.num_lanes()},
                  {"mlp_lanes", plans[0].mlp_tree.num_lanes()},

@@ -293,5 +293,23 @@ TEST_CASE("local groups share out threads and devices") {
   CHECK(CpusOfRank(options, 0) == std::vector<int>{8, 9});
 }
 
+TEST_CASE(
+    "a step takes 256 tokens on CPUs and 2048 elsewhere, unless it is told, or has more to run") {
+  GroupOptions options = Options(1);
+  options.max_num_batched_tokens = 0;
+  auto budget = [&options](const Sets& sets) {
+    const auto plan = DecideGroup(options, {Rank("a", sets, uint64_t{64} << 30)});
+    REQUIRE(plan.ok());
+    return plan->facts.max_num_batched_tokens;
+  };
+  CHECK(budget(kFull) == 256);
+  options.max_num_seqs = 300;
+  CHECK(budget(kFull) == 300);
+  options.device = "sim";
+  CHECK(budget({{"sim", "sim"}}) == 2048);
+  options.max_num_batched_tokens = 512;
+  CHECK(budget({{"sim", "sim"}}) == 512);
+}
+
 }  // namespace
 }  // namespace tessera::server

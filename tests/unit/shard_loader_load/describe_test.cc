@@ -69,7 +69,12 @@ TEST_CASE("plan with memory tells whether it fits, and why not") {
   for (const auto& rank : fits["ranks"]) sum += rank["memory"]["total"].get<int64_t>();
   CHECK(fits["memory"]["needed_bytes"] == sum);
   CHECK_THAT(PlanText(*checkpoint, request).value(),
-             Contains("fits: needs") && Contains("of 1.00 GiB on this host"));
+             Contains("fits: needs") && Contains("of 1.00 GiB on this host\n"));
+  request.replicas = 2;
+  CHECK(PlanJson(*checkpoint, request).value()["dp"] == 2);
+  CHECK_THAT(PlanText(*checkpoint, request).value(),
+             Contains("of 512.00 MiB on this host, for each of 2 replicas\n"));
+  request.replicas = 1;
   request.available_bytes = 1 << 20;
   const nlohmann::json refused = PlanJson(*checkpoint, request).value();
   CHECK(refused["fits"] == false);
