@@ -66,8 +66,12 @@ void PrintGroup(size_t index, const GroupStatus& group, bool color, std::ostream
   if (!group.last_loss.empty()) out << "  last loss: " << Escaped(group.last_loss) << "\n";
   if (!group.losses.empty() && group.losses.back().pause_seconds) {
     const Loss& loss = group.losses.back();
-    out << absl::StrFormat("  its requests went on after %.2f s: %d of them, %d tokens replayed\n",
+    out << absl::StrFormat("  it was back after %.2f s: %d requests went on, %d tokens replayed",
                            *loss.pause_seconds, loss.requests_replayed, loss.tokens_replayed);
+    if (loss.requests_moved > 0) {
+      out << absl::StrFormat("; %d requests moved to other groups", loss.requests_moved);
+    }
+    out << "\n";
   }
   for (const RankStatus& rank : group.ranks) {
     out << absl::StrFormat(

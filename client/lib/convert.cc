@@ -211,6 +211,7 @@ GroupStatus FromProto(const v1::GroupStatus& group) {
     if (loss.has_pause_seconds()) added.pause_seconds = loss.pause_seconds();
     added.requests_replayed = loss.requests_replayed();
     added.tokens_replayed = loss.tokens_replayed();
+    added.requests_moved = loss.requests_moved();
   }
   for (const v1::RankStatus& rank : group.ranks()) {
     out.ranks.push_back({.rank = rank.rank(),

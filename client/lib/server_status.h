@@ -47,6 +47,7 @@ struct Loss {
   std::optional<double> pause_seconds;  // until the group was ready again; none: it is not yet
   uint64_t requests_replayed = 0;
   uint64_t tokens_replayed = 0;
+  uint64_t requests_moved = 0;
 };
 
 // Seconds.

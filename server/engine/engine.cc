@@ -30,17 +30,32 @@ Engine::Engine(const EngineOptions& options, const Tokenizer& tokenizer,
       router_(replicas.size()) {
   for (const ReplicaParts& parts : replicas) {
     const int index = static_cast<int>(replicas_.size());
-    replicas_.push_back(std::make_unique<Replica>(
-        options, Replica::Environment{.tokenizer = &tokenizer,
-                                      .executor = parts.executor,
-                                      .counters = parts.counters,
-                                      .on_end = [this](const Request& request) { Ended(request); },
-                                      .on_condition = [this] { TellCondition(); },
-                                      .on_lost = [this, index] { Lost(index); }}));
+    Replica::Environment environment{.tokenizer = &tokenizer,
+                                     .executor = parts.executor,
+                                     .counters = parts.counters,
+                                     .on_end = [this](const Request& request) { Ended(request); },
+                                     .on_condition = [this] { TellCondition(); },
+                                     .on_lost = [this, index] { Lost(index); },
+                                     .move = nullptr,
+                                     .on_room = nullptr,
+                                     .on_stray = nullptr};
+    if (replicas.size() > 1) {
+      environment.move = [this, index](const MoveOffer& offer,
+                                       absl::FunctionRef<MovedRequest()> leave) {
+        return Move(index, offer, leave);
+      };
+      environment.on_room = [this, index] { TellOfRoom(index); };
+      environment.on_stray = [this](uint64_t key) { Cancel(key); };
+    }
+    replicas_.push_back(std::make_unique<Replica>(options, std::move(environment)));
   }
 }
 
 Engine::~Engine() {
+  {
+    MutexLock lock(mutex_);
+    ending_ = true;
+  }
   for (auto& replica : replicas_) replica->Stop();
 }
 
@@ -49,15 +64,20 @@ void Engine::Start() {
 }
 
 std::vector<int64_t> Engine::Loads() const {
-  std::vector<int64_t> ready, later;
-  bool any_ready = false;
-  for (size_t i = 0; i < replicas_.size(); ++i) {
-    const EngineState state = replicas_[i]->condition().state;
-    any_ready |= state == EngineState::kReady;
-    ready.push_back(state == EngineState::kReady ? live_[i] : -1);
-    later.push_back(state == EngineState::kFailed ? -1 : live_[i]);
+  // The best that any is: takes requests now; is ready, but tries suspects first; will be ready.
+  std::vector<int> how_good;
+  for (const auto& replica : replicas_) {
+    const EngineState state = replica->condition().state;
+    const bool takes = replica->Takes({.need = {}, .urgent = true});
+    how_good.push_back(takes                           ? 3
+                       : state == EngineState::kReady  ? 2
+                       : state != EngineState::kFailed ? 1
+                                                       : 0);
   }
-  return any_ready ? ready : later;
+  const int best = std::max(1, *std::max_element(how_good.begin(), how_good.end()));
+  std::vector<int64_t> loads;
+  for (size_t i = 0; i < live_.size(); ++i) loads.push_back(how_good[i] == best ? live_[i] : -1);
+  return loads;
 }
 
 absl::Status Engine::CheckOpen(const Request& request) const {
@@ -107,6 +127,11 @@ absl::Status Engine::CheckQueue(size_t tokens) const {
   return status;
 }
 
+std::vector<uint64_t> Engine::BeginningsOf(const Request& request) const {
+  if (replicas_.size() == 1) return {};
+  return PrefixRouter::Beginnings(options_.isolate_tenants ? request.tenant : "", request.prompt);
+}
+
 absl::StatusOr<uint64_t> Engine::Submit(Request request, std::shared_ptr<ResponseStream> stream) {
   std::vector<uint64_t> beginnings;
   if (replicas_.size() > 1) {
@@ -141,6 +166,31 @@ void Engine::Ended(const Request& request) {
   places_.erase(place);
   keys_.erase(key);
   if (keys_.empty()) live_changed_.NotifyAll();
+}
+
+bool Engine::Move(int from, const MoveOffer& offer, absl::FunctionRef<MovedRequest()> leave) {
+  MutexLock lock(mutex_);
+  if (ending_) return false;
+  int to = -1;
+  for (int i = 0; i < static_cast<int>(replicas_.size()); ++i) {
+    if (i == from || (to >= 0 && live_[i] >= live_[to])) continue;
+    if (replicas_[i]->Takes(offer)) to = i;
+  }
+  if (to < 0) return false;
+  MovedRequest moved = leave();
+  const LiveRequest& live = *moved.live;
+  router_.Sent(BeginningsOf(live.group ? live.group->request() : *live.request), to);
+  places_[moved.key] = to;
+  --live_[from];
+  ++live_[to];
+  replicas_[to]->Adopt(std::move(moved), offer.need);
+  return true;
+}
+
+void Engine::TellOfRoom(int replica) {
+  for (int i = 0; i < static_cast<int>(replicas_.size()); ++i) {
+    if (i != replica) replicas_[i]->AskForOffers();
+  }
 }
 
 void Engine::Lost(int replica) {

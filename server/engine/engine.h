@@ -34,8 +34,8 @@ struct ReplicaParts {
 };
 
 // Knows which requests live, and where: each on one replica, that PrefixRouter chose among those
-// that are ready or, where none is, among those that will be. Thread-safe. Answers travel through a
-// ResponseStream each.
+// that are ready or, where none is, among those that will be. Those of a replica whose group is
+// lost go to others that have room. Thread-safe. Answers travel through a ResponseStream each.
 class Engine {
  public:
   // One to PrefixRouter::kMostReplicas. Borrows all; `on_condition` is told every change of what
@@ -72,7 +72,7 @@ class Engine {
   const std::vector<std::unique_ptr<Replica>>& replicas() const { return replicas_; }
 
  private:
-  // How busy every replica is: those that are ready or, where none is, those that will be; the
+  // How busy every replica is of those that take requests now or, where none does, that will; the
   // others are negative.
   std::vector<int64_t> Loads() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // OK, or why no request is taken.
@@ -80,6 +80,10 @@ class Engine {
   // OK, or why the queue takes no more.
   absl::Status CheckQueue(size_t tokens) const;
   void Ended(const Request& request);
+  // What a replica asks for (Replica::Environment).
+  bool Move(int from, const MoveOffer& offer, absl::FunctionRef<MovedRequest()> leave);
+  void TellOfRoom(int replica);
+  std::vector<uint64_t> BeginningsOf(const Request& request) const;
   void Lost(int replica);
   void TellCondition();
 
@@ -95,6 +99,7 @@ class Engine {
   uint64_t next_key_ ABSL_GUARDED_BY(mutex_) = 1;
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
   bool cut_ ABSL_GUARDED_BY(mutex_) = false;
+  bool ending_ ABSL_GUARDED_BY(mutex_) = false;  // nothing moves any more
 
   Mutex tell_mutex_;  // one tells at a time; taken before the others
   EngineCondition told_ ABSL_GUARDED_BY(tell_mutex_);

@@ -47,13 +47,12 @@ void EngineCore::Submit(uint64_t key, Request request, std::shared_ptr<ResponseS
   live.queued_tokens = request.prompt.size() + request.continue_from.size();
   live.request = std::move(request);
   const absl::Status in_time = CheckWait(live);
-  ++queue_.requests;
-  queue_.tokens += live.queued_tokens;
-  queued_tokens_[live.queue] += live.queued_tokens;
+  EnterQueue(live);
   ++environment_.counters->requests_total;
   if (closed_) return End(key, *closed_);
   if (!in_time.ok()) return End(key, in_time);
-  if (ready()) Admit(key, live);
+  if (ready()) return Admit(key, live);
+  OfferOne(key, /*urgent=*/false);
 }
 
 absl::Status EngineCore::CheckFits(const Request& request, uint64_t longest) const {
@@ -142,7 +141,11 @@ void EngineCore::Accept(Live& live) {
                                   .prompt_logprobs = live.group->TakePromptLogprobs()});
 }
 
-void EngineCore::Cancel(uint64_t key, const absl::Status& status) { End(key, status); }
+bool EngineCore::Cancel(uint64_t key, const absl::Status& status) {
+  const bool here = Find(key) != nullptr;
+  End(key, status);
+  return here;
+}
 
 void EngineCore::CancelAll(const absl::Status& status) {
   for (uint64_t key : Keys()) End(key, status);
@@ -168,12 +171,15 @@ void EngineCore::UpdatePaused() {
 
 void EngineCore::OnReady(uint64_t epoch, const GroupFacts& facts, absl::Time now) {
   if (std::optional<LossRecord> loss = environment_.losses->Back(now)) {
-    spdlog::info("the group is back after {}: {} requests go on, {} tokens are computed again",
-                 absl::FormatDuration(*loss->pause), loss->requests_replayed,
-                 loss->tokens_replayed);
+    spdlog::info(
+        "the group is back after {}: {} requests go on, {} moved to other replicas; {} tokens are "
+        "computed again",
+        absl::FormatDuration(*loss->pause), loss->requests_replayed, loss->requests_moved,
+        loss->tokens_replayed);
   }
   epoch_ = epoch;
   facts_ = facts;
+  urgent_ = absl::InfiniteFuture();
   sent_.clear();
   scheduler_ = std::make_unique<Scheduler>(SchedulerOptions{
       .max_num_batched_tokens = facts.max_num_batched_tokens,
@@ -214,6 +220,8 @@ void EngineCore::OnLost(uint64_t epoch, const absl::Status& why, absl::Time now)
     rpc::SetErrorSite(status, rpc::GetErrorSite(why));
     End(*guilty, status);
   }
+  if (environment_.move) urgent_ = now + options_.move_patience;
+  OfferElsewhere();
 }
 
 void EngineCore::RecordLoss(uint64_t epoch, const absl::Status& why, absl::Time now) {
@@ -237,6 +245,7 @@ void EngineCore::RecordLoss(uint64_t epoch, const absl::Status& why, absl::Time 
 
 void EngineCore::OnFailed(const absl::Status& why) {
   scheduler_.reset();
+  urgent_ = absl::InfiniteFuture();
   CutOff(absl::UnavailableError(
       absl::StrCat("the model cannot be served: ", std::string(why.message()))));
 }
@@ -376,6 +385,12 @@ std::vector<uint64_t> EngineCore::Keys() const {
   return keys;
 }
 
+void EngineCore::EnterQueue(Live& live) {
+  ++queue_.requests;
+  queue_.tokens += live.queued_tokens;
+  queued_tokens_[live.queue] += live.queued_tokens;
+}
+
 void EngineCore::LeaveQueue(Live& live) {
   if (!live.queued) return;
   live.queued = false;
@@ -426,7 +441,7 @@ void EngineCore::EndOverdue() {
 }
 
 absl::Time EngineCore::NextDeadline() const {
-  return deadlines_.empty() ? absl::InfiniteFuture() : deadlines_.begin()->first;
+  return std::min(urgent_, deadlines_.empty() ? absl::InfiniteFuture() : deadlines_.begin()->first);
 }
 
 void EngineCore::CountTokens(Live& live, uint32_t index, size_t count) {
@@ -458,6 +473,10 @@ void EngineCore::At(absl::Time now) {
 void EngineCore::Tick(absl::Time now) {
   At(now);
   EndOverdue();
+  if (now >= urgent_) {
+    urgent_ = now + options_.move_patience;
+    Offer(/*urgent=*/true);
+  }
   while (ready() && NextStep()) {
   }
   PublishFigures();

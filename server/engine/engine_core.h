@@ -14,8 +14,10 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/functional/function_ref.h"
 #include "absl/time/time.h"
 #include "server/engine/engine_options.h"
+#include "server/engine/live_request.h"
 #include "server/engine/loss_log.h"
 #include "server/engine/queue_rate.h"
 #include "server/engine/request.h"
@@ -47,18 +49,34 @@ class EngineCore {
     std::function<void(const Request&)> on_end;
     // The buffer of request `key` is down to a half; called from its reader's thread.
     std::function<void(uint64_t key)> on_drained;
+    // Looks for another replica for a request that cannot run here now. Where there is one, `leave`
+    // is called and what it returns goes there; false where there is none. Empty: there are no
+    // others.
+    std::function<bool(const MoveOffer&, absl::FunctionRef<MovedRequest()> leave)> move;
   };
 
   EngineCore(const EngineOptions& options, Environment environment);
 
   // `key` ascends. The answer, also of a refusal, goes to `stream` (shared with its reader).
   void Submit(uint64_t key, Request request, std::shared_ptr<ResponseStream> stream);
-  // Ends requests with `status`; unknown keys are ignored. The blocks are free at once.
-  void Cancel(uint64_t key, const absl::Status& status);
+  // Ends a request with `status`: its blocks are free at once. False where it is not here.
+  bool Cancel(uint64_t key, const absl::Status& status);
   void CancelAll(const absl::Status& status);
   // Likewise, and those that come later.
   void CutOff(const absl::Status& status);
   void Drained(uint64_t key);
+
+  // A request of another replica goes on here, from its log.
+  void Adopt(MovedRequest moved);
+  // Offers to other replicas what cannot run here now: all while the group is away, and while
+  // there are suspects those that are held back. Suspects stay: they have killed enough.
+  void OfferElsewhere() { Offer(/*urgent=*/false); }
+  // Whether there is anything to offer.
+  bool has_offers() const { return !live_.empty() && (!ready() || suspects_.trying()); }
+  // What a request from elsewhere finds free; nothing where others wait for it.
+  Room room() const;
+  // Whether one could run here, if it waited.
+  bool takes_others() const { return ready() && !suspects_.trying() && !closed_; }
 
   // What the executor tells (server/executor/executor.h).
   void OnReady(uint64_t epoch, const GroupFacts& facts, absl::Time now);
@@ -80,21 +98,7 @@ class EngineCore {
   size_t num_live() const { return live_.size(); }
 
  private:
-  struct Live {
-    std::shared_ptr<ResponseStream> stream;
-    std::optional<Request> request;        // until the group's facts are known
-    std::unique_ptr<SequenceGroup> group;  // from then on
-    absl::Time arrival;
-    absl::Time deadline;
-    bool queued = true;
-    std::pair<std::string, int32_t> queue;  // tenant and priority
-    uint64_t queued_tokens = 0;
-    bool accepted = false;                              // AcceptedEvent sent
-    std::vector<std::optional<absl::Time>> last_token;  // when it came, by index of the answer
-    std::optional<absl::Time> paused_since;
-    absl::Time wake = absl::InfiniteFuture();  // as deadlines_ has it
-    std::optional<uint32_t> cached_tokens;     // of the prompt, when it was first admitted
-  };
+  using Live = LiveRequest;
 
   bool ready() const { return scheduler_ != nullptr; }
   // A sequence of a request, by its id.
@@ -137,7 +141,14 @@ class EngineCore {
   void RecordLoss(uint64_t epoch, const absl::Status& why, absl::Time now);
   // DEADLINE_EXCEEDED where a request that comes now would only wait until its deadline.
   absl::Status CheckWait(const Live& live) const;
+  void EnterQueue(Live& live);
   void LeaveQueue(Live& live);
+  void Offer(bool urgent);
+  // True where the request has left.
+  bool OfferOne(uint64_t key, bool urgent);
+  // The request is no longer here.
+  MovedRequest Leave(uint64_t key);
+  Room NeedOf(const Live& live) const;
   void PublishFigures();
 
   const EngineOptions options_;
@@ -155,6 +166,8 @@ class EngineCore {
   GroupFacts facts_;
   std::unique_ptr<Scheduler> scheduler_;  // while there is a group
   uint64_t earlier_preemptions_ = 0;      // of former epochs
+  absl::Time urgent_ =
+      absl::InfiniteFuture();  // while the group is away: when to offer without room
   Suspects suspects_;
   std::optional<absl::Status> closed_;  // how every request ends that comes
 };

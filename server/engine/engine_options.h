@@ -24,6 +24,9 @@ struct EngineOptions {
   size_t max_buffered_bytes = 256 * 1024;
   // How long a sequence stays paused before it is cancelled.
   absl::Duration slow_reader_timeout = absl::Seconds(60);
+  // How long requests of a lost group wait for room on another replica, or for their own, before
+  // they go where they have to wait as well.
+  absl::Duration move_patience = absl::Seconds(10);
   // The hint to clients that are refused.
   absl::Duration retry_delay = absl::Seconds(1);
 };

@@ -21,6 +21,7 @@ struct LossRecord {
   std::optional<absl::Duration> pause;  // until the group was ready again; none: it is not yet
   uint64_t requests_replayed = 0;       // those that had run
   uint64_t tokens_replayed = 0;         // theirs, computed once more
+  uint64_t requests_moved = 0;          // that went on on other replicas
 };
 
 // The newest ones. Thread-safe.
@@ -39,6 +40,11 @@ class LossLog {
     if (records_.empty() || records_.back().pause) return std::nullopt;
     records_.back().pause = now - records_.back().at;
     return records_.back();
+  }
+  // So many more requests went elsewhere because of the newest one.
+  void Moved(uint64_t requests) {
+    MutexLock lock(mutex_);
+    if (!records_.empty()) records_.back().requests_moved += requests;
   }
   // Oldest first.
   std::vector<LossRecord> Read() const {

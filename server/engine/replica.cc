@@ -35,7 +35,8 @@ Replica::Replica(const EngineOptions& options, Environment environment)
              .losses = &losses_,
              .on_end = environment_.on_end,
              .on_drained =
-                 [this](uint64_t key) { Post([key](EngineCore& core) { core.Drained(key); }); }}),
+                 [this](uint64_t key) { Post([key](EngineCore& core) { core.Drained(key); }); },
+             .move = environment_.move}),
       thread_([this] { Run(); }) {}
 
 Replica::~Replica() { Stop(); }
@@ -70,7 +71,58 @@ void Replica::Submit(uint64_t key, Request request, std::shared_ptr<ResponseStre
 }
 
 void Replica::Cancel(uint64_t key) {
-  Post([key](EngineCore& core) { core.Cancel(key, absl::CancelledError("the client has left")); });
+  Post([this, key](EngineCore& core) {
+    const bool here = core.Cancel(key, absl::CancelledError("the client has left"));
+    if (!here && environment_.on_stray) environment_.on_stray(key);
+  });
+}
+
+bool Replica::Takes(const MoveOffer& offer) const {
+  MutexLock lock(mutex_);
+  if (!group_ready_ || !takes_others_) return false;
+  Room room = room_;
+  room.Take(arriving_);
+  return offer.urgent || room.Holds(offer.need);
+}
+
+void Replica::Adopt(MovedRequest moved, const Room& need) {
+  MutexLock lock(mutex_);
+  arriving_.Add(need);
+  if (moved.live->queued) {
+    ++on_the_way_.requests;
+    on_the_way_.tokens += moved.live->queued_tokens;
+  }
+  // shared_ptr: std::function must be copyable; the message alone holds it.
+  auto shared = std::make_shared<MovedRequest>(std::move(moved));
+  PostLocked([shared](EngineCore& core) { core.Adopt(std::move(*shared)); });
+}
+
+void Replica::AskForOffers() {
+  MutexLock lock(mutex_);
+  asked_ = true;
+  OfferWhereAsked();
+}
+
+void Replica::OfferWhereAsked() {
+  if (!asked_ || !has_offers_) return;
+  asked_ = false;
+  PostLocked([](EngineCore& core) { core.OfferElsewhere(); });
+}
+
+void Replica::Publish() {
+  bool more_room;
+  {
+    MutexLock lock(mutex_);
+    queue_ = core_.queue();
+    queue_wait_ = core_.queue_wait();
+    has_offers_ = core_.has_offers();
+    OfferWhereAsked();
+    takes_others_ = core_.takes_others();
+    const Room room = core_.room();
+    more_room = room.sequences > room_.sequences || room.blocks > room_.blocks;
+    room_ = room;
+  }
+  if (more_room && environment_.on_room) environment_.on_room();
 }
 
 void Replica::CutOff(const absl::Status& status) {
@@ -106,8 +158,10 @@ void Replica::SetCondition(EngineState state, const std::string& why) {
 void Replica::OnReady(uint64_t epoch, const GroupFacts& facts) {
   MutexLock lock(mutex_);
   numerics_id_ = facts.numerics_id;
+  group_ready_ = true;
   PostLocked([this, epoch, facts](EngineCore& core) {
     core.OnReady(epoch, facts, absl::Now());
+    Publish();  // whoever is told that it is ready finds it so
     SetCondition(EngineState::kReady, "");
   });
 }
@@ -119,7 +173,9 @@ void Replica::OnStep(uint64_t epoch, StepResult result) {
 }
 
 void Replica::OnLost(uint64_t epoch, const absl::Status& why) {
-  Post([this, epoch, why](EngineCore& core) {
+  MutexLock lock(mutex_);
+  group_ready_ = false;
+  PostLocked([this, epoch, why](EngineCore& core) {
     environment_.on_lost();
     core.OnLost(epoch, why, absl::Now());
     SetCondition(EngineState::kRecovering, std::string(why.message()));
@@ -145,8 +201,6 @@ void Replica::PostLocked(Message message) {
 
 std::deque<Replica::Message> Replica::Receive(absl::Time deadline, bool& stop) {
   MutexLock lock(mutex_);
-  queue_ = core_.queue();
-  queue_wait_ = core_.queue_wait();
   while (inbox_.empty() && !stop_ && absl::Now() < deadline) {
     inbox_changed_.WaitUntil(mutex_, ToSteady(deadline));
   }
@@ -155,6 +209,7 @@ std::deque<Replica::Message> Replica::Receive(absl::Time deadline, bool& stop) {
   const QueueLoad on_the_way = std::exchange(on_the_way_, {});
   queue_.requests += on_the_way.requests;
   queue_.tokens += on_the_way.tokens;
+  room_.Take(std::exchange(arriving_, {}));
   return std::exchange(inbox_, {});
 }
 
@@ -166,6 +221,7 @@ void Replica::Run() {
     for (Message& message : messages) message(core_);
     core_.Tick(absl::Now());
     environment_.counters->engine_cpu_ns = ThreadCpuNanoseconds();
+    Publish();
   }
 }
 

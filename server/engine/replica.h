@@ -11,11 +11,13 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "server/engine/engine_condition.h"
 #include "server/engine/engine_core.h"
 #include "server/engine/engine_options.h"
+#include "server/engine/live_request.h"
 #include "server/engine/loss_log.h"
 #include "server/engine/request.h"
 #include "server/engine/response_stream.h"
@@ -37,6 +39,10 @@ class Replica : public ExecutorEvents {
     std::function<void(const Request&)> on_end;  // as EngineCore's
     std::function<void()> on_condition;          // condition() has changed
     std::function<void()> on_lost;               // what the group had computed is gone
+    // Of several replicas only. Looks for another one for a request, as EngineCore's.
+    std::function<bool(const MoveOffer&, absl::FunctionRef<MovedRequest()> leave)> move;
+    std::function<void()> on_room;               // others may find room here now
+    std::function<void(uint64_t key)> on_stray;  // of Cancel: the request is not here any more
   };
 
   Replica(const EngineOptions& options, Environment environment);
@@ -49,10 +55,17 @@ class Replica : public ExecutorEvents {
   void Stop();
 
   void Submit(uint64_t key, Request request, std::shared_ptr<ResponseStream> stream);
-  // The reader has left. Keys of requests that have ended are ignored.
+  // The reader has left.
   void Cancel(uint64_t key);
   // Ends all requests, also those that come later.
   void CutOff(const absl::Status& status);
+
+  // Whether a request of another replica may come here now, and, with Adopt, that it does. One
+  // caller at a time.
+  bool Takes(const MoveOffer& offer) const;
+  void Adopt(MovedRequest moved, const Room& need);
+  // Others have room: has it offer what cannot run here, now or as soon as there is anything.
+  void AskForOffers();
 
   // Of this replica alone: never draining.
   EngineCondition condition() const;
@@ -82,6 +95,9 @@ class Replica : public ExecutorEvents {
   // Waits for messages until `deadline`; empty where that came first or the thread is to end.
   std::deque<Message> Receive(absl::Time deadline, bool& stop);
   void SetCondition(EngineState state, const std::string& why);
+  // Shows the others what the core says of itself.
+  void Publish();
+  void OfferWhereAsked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const Environment environment_;
 
@@ -91,6 +107,12 @@ class Replica : public ExecutorEvents {
   QueueLoad queue_ ABSL_GUARDED_BY(mutex_);  // as the core says, and those on the way to it
   QueueLoad on_the_way_ ABSL_GUARDED_BY(mutex_);
   absl::Duration queue_wait_ ABSL_GUARDED_BY(mutex_) = absl::ZeroDuration();
+  bool group_ready_ ABSL_GUARDED_BY(mutex_) = false;   // also while the core does not know yet
+  bool takes_others_ ABSL_GUARDED_BY(mutex_) = false;  // as the core says, like those below
+  bool has_offers_ ABSL_GUARDED_BY(mutex_) = false;
+  bool asked_ ABSL_GUARDED_BY(mutex_) = false;  // for offers, when there were none
+  Room room_ ABSL_GUARDED_BY(mutex_);
+  Room arriving_ ABSL_GUARDED_BY(mutex_);  // taken by those on the way to it
   EngineCondition condition_ ABSL_GUARDED_BY(mutex_);
   std::string numerics_id_ ABSL_GUARDED_BY(mutex_);
   bool stop_ ABSL_GUARDED_BY(mutex_) = false;

@@ -23,6 +23,10 @@ class Suspects {
   // The group died with these requests in unfinished steps. Returns the one to give up, if any; it
   // is forgotten.
   std::optional<uint64_t> Died(const std::vector<uint64_t>& in_steps);
+  // A request comes that has seen fewer deaths elsewhere than make a suspect.
+  void Arrived(uint64_t request, uint32_t deaths) {
+    if (deaths > 0) deaths_[request] = deaths;
+  }
   // True where other requests may run now than before: ask Held again.
   bool Gained(uint64_t request) { return Clear(request); }
   bool Ended(uint64_t request) { return Clear(request); }

@@ -202,6 +202,7 @@ v1::Loss ToProto(const LossRecord& loss) {
   if (loss.pause) out.set_pause_seconds(absl::ToDoubleSeconds(*loss.pause));
   out.set_requests_replayed(loss.requests_replayed);
   out.set_tokens_replayed(loss.tokens_replayed);
+  out.set_requests_moved(loss.requests_moved);
   return out;
 }
 

@@ -57,7 +57,7 @@ void FakeExecutor::Start(server::ExecutorEvents* events) {
 
 void FakeExecutor::Submit(uint64_t epoch, const server::Step& step) {
   MutexLock lock(mutex_);
-  if (epoch != epoch_) return;
+  if (epoch != epoch_ || !ready_) return;
   waiting_.push_back({epoch, step});
   steps_.push_back(step);
   changed_.NotifyAll();
@@ -87,6 +87,7 @@ void FakeExecutor::BecomeReady(const server::GroupFacts& facts) {
     MutexLock lock(mutex_);
     events = events_;
     epoch = ++epoch_;
+    ready_ = true;
     sequences_.clear();
   }
   events->OnReady(epoch, facts);
@@ -99,6 +100,7 @@ void FakeExecutor::Lose(const absl::Status& why) {
     MutexLock lock(mutex_);
     events = events_;
     epoch = epoch_;
+    ready_ = false;
     waiting_.clear();
     sequences_.clear();
   }

@@ -64,6 +64,7 @@ class FakeExecutor : public server::Executor {
   CondVar changed_;
   server::ExecutorEvents* events_ ABSL_GUARDED_BY(mutex_) = nullptr;
   uint64_t epoch_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool ready_ ABSL_GUARDED_BY(mutex_) = false;
   bool stop_ ABSL_GUARDED_BY(mutex_) = false;
   std::deque<Waiting> waiting_ ABSL_GUARDED_BY(mutex_);
   std::vector<server::Step> steps_ ABSL_GUARDED_BY(mutex_);

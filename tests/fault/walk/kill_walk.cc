@@ -202,12 +202,17 @@ void WalkAndCheck(const WalkOptions& options) {
       ++count;
     }
   }
-  REQUIRE(api.AwaitStatus(
-      [](const v1::ServerStatus& status) { return status.state() == v1::ServerStatus::READY; }));
+  REQUIRE(api.AwaitStatus([](const v1::ServerStatus& status) {
+    bool ready = status.state() == v1::ServerStatus::READY;
+    for (const v1::GroupStatus& group : status.groups()) {
+      ready = ready && group.state() == v1::ServerStatus::READY;
+    }
+    return ready;
+  }));
   v1::ServerStatus status = api.Status();
   CHECK(status.engine().requests_failed() == 0);
   CHECK(status.engine().kv_blocks_free() == status.engine().kv_blocks_total());
-  CHECK(status.groups(0).restarts() > 0);
+  for (const v1::GroupStatus& group : status.groups()) CHECK(group.restarts() > 0);
   std::printf("%d losses, %zu streams, the longest pause %.0f ms\n", options.losses, count,
               std::chrono::duration<double, std::milli>(longest).count());
   CHECK(server.Stop() == 0);

@@ -14,5 +14,9 @@ TEST_CASE("a short walk of kills and stops over two stages changes no stream") {
   WalkAndCheck({.layout = {"--pp", "2"}, .losses = 6, .seed = 2});
 }
 
+TEST_CASE("a short walk of kills and stops over two replicas changes no stream") {
+  WalkAndCheck({.layout = {"--dp", "2", "--tp", "2"}, .losses = 8, .seed = 3});
+}
+
 }  // namespace
 }  // namespace tessera::tests

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <bit>
+#include <map>
 #include <memory>
 #include <random>
 #include <stdexcept>
 
+#include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
 #include "server/engine/engine_core.h"
 #include "tests/golden/engine/runner_executor.h"
@@ -35,51 +37,22 @@ void Append(const std::vector<Token>& tokens, std::string& answer) {
   }
 }
 
-// One replica: an engine core, its group, and the answers that are under way.
-class Replica {
+// The answers of all replicas, as far as they have come.
+class Answers {
  public:
-  Replica(const std::string& checkpoint, const Serving& serving, Served& served)
-      : served_(served),
-        executor_(Fixture("checkpoints/" + checkpoint), serving.group),
-        core_(Options(serving), {.tokenizer = &DemoTokenizer(),
-                                 .executor = &executor_,
-                                 .counters = &counters_,
-                                 .losses = &losses_,
-                                 .on_end = [](const Request&) {},
-                                 .on_drained = [](uint64_t) {}}) {
-    core_.OnReady(1, executor_.Facts(), absl::UnixEpoch());
-  }
-  ~Replica() {
-    served_.preemptions += counters_.preemptions_total;
-    served_.steps += counters_.steps_total;
-  }
+  explicit Answers(Served& served) : served_(served) {}
 
-  void Submit(uint64_t key, Request request) {
-    auto stream = std::make_shared<ResponseStream>(size_t{1} << 30);
-    streams_[key].stream = stream;
-    core_.Submit(key, std::move(request), std::move(stream));
+  std::shared_ptr<ResponseStream> Open(uint64_t key) {
+    return readings_[key].stream = std::make_shared<ResponseStream>(size_t{1} << 30);
   }
-
-  // Sends steps, takes one result, and reads the answers. False where nothing is under way.
-  bool Advance() {
-    core_.Tick(absl::UnixEpoch());
-    const bool busy = core_.num_live() > 0;
-    if (busy) core_.OnStep(1, executor_.Take());
-    for (auto stream = streams_.begin(); stream != streams_.end();) {
-      const bool ended = Read(stream->second, served_.answers[stream->first - 1]);
-      stream = ended ? streams_.erase(stream) : std::next(stream);
+  void ReadAll() {
+    for (auto reading = readings_.begin(); reading != readings_.end();) {
+      const bool ended = Read(reading->second, served_.answers[reading->first - 1]);
+      reading = ended ? readings_.erase(reading) : std::next(reading);
     }
-    return busy;
   }
-  size_t num_live() const { return core_.num_live(); }
 
  private:
-  static server::EngineOptions Options(const Serving& serving) {
-    server::EngineOptions options;
-    options.prefix_cache = serving.prefix_cache;
-    return options;
-  }
-
   // Sequences of one request come in any order beside each other.
   struct Reading {
     std::shared_ptr<ResponseStream> stream;
@@ -108,11 +81,107 @@ class Replica {
   }
 
   Served& served_;
+  std::map<uint64_t, Reading> readings_;
+};
+
+// The groups that a replica has one after the other.
+class Groups : public server::Executor {
+ public:
+  Groups(const std::string& checkpoint, const GroupOptions& options)
+      : checkpoint_(checkpoint), options_(options) {
+    Renew();
+  }
+  // What is under way is run to its end, as ranks wait for each other, and nobody sees it.
+  void Renew() {
+    while (under_way_ > 0) Take();
+    group_ = std::make_unique<RunnerExecutor>(Fixture("checkpoints/" + checkpoint_), options_);
+  }
+  server::GroupFacts Facts() const { return group_->Facts(); }
+  server::StepResult Take() {
+    --under_way_;
+    return group_->Take();
+  }
+
+  void Start(server::ExecutorEvents*) override {}
+  void Submit(uint64_t epoch, const server::Step& step) override {
+    ++under_way_;
+    group_->Submit(epoch, step);
+  }
+  server::GroupStatus GetStatus() const override { return {}; }
+  void Stop() override {}
+
+ private:
+  const std::string checkpoint_;
+  const GroupOptions options_;
+  std::unique_ptr<RunnerExecutor> group_;
+  int under_way_ = 0;
+};
+
+// One replica: an engine core and its groups.
+class Replica {
+ public:
+  Replica(const std::string& checkpoint, const Serving& serving, Served& served)
+      : served_(served),
+        groups_(checkpoint, serving.group),
+        core_(Options(serving),
+              {.tokenizer = &DemoTokenizer(),
+               .executor = &groups_,
+               .counters = &counters_,
+               .losses = &losses_,
+               .on_end = [](const Request&) {},
+               .on_drained = [](uint64_t) {},
+               .move =
+                   [this](const server::MoveOffer& offer,
+                          absl::FunctionRef<server::MovedRequest()> leave) {
+                     if (next_ == nullptr || !next_->core_.room().Holds(offer.need)) return false;
+                     next_->core_.Adopt(leave());
+                     ++served_.moves;
+                     return true;
+                   }}) {
+    core_.OnReady(epoch_, groups_.Facts(), absl::UnixEpoch());
+  }
+  ~Replica() {
+    served_.preemptions += counters_.preemptions_total;
+    served_.steps += counters_.steps_total;
+  }
+  // Where its requests go when its group is lost.
+  void set_next(Replica* next) { next_ = next == this ? nullptr : next; }
+
+  void Submit(uint64_t key, Request request, std::shared_ptr<ResponseStream> stream) {
+    core_.Submit(key, std::move(request), std::move(stream));
+  }
+
+  // Sends steps, and takes one result. False where nothing is under way.
+  bool Advance() {
+    core_.Tick(absl::UnixEpoch());
+    const bool busy = core_.num_live() > 0;
+    if (busy) core_.OnStep(epoch_, groups_.Take());
+    return busy;
+  }
+
+  // With all that is under way; the next one is there at once.
+  void LoseGroup() {
+    core_.OnLost(epoch_, absl::UnavailableError("rank 0: killed"), absl::UnixEpoch());
+    groups_.Renew();
+    core_.OnReady(++epoch_, groups_.Facts(), absl::UnixEpoch());
+    ++served_.losses;
+  }
+  size_t num_live() const { return core_.num_live(); }
+
+ private:
+  static server::EngineOptions Options(const Serving& serving) {
+    server::EngineOptions options;
+    options.prefix_cache = serving.prefix_cache;
+    return options;
+  }
+
+  Served& served_;
   server::Counters counters_;
   server::LossLog losses_;
-  RunnerExecutor executor_;
+  Groups groups_;
+  uint64_t epoch_ = 1;
+  Replica* next_ = nullptr;
   EngineCore core_;
-  std::map<uint64_t, Reading> streams_;
 };
 
 }  // namespace
@@ -121,8 +190,9 @@ std::string Serving::ToString() const {
   return absl::StrCat("tp ", group.tp, " pp ", group.pp, " dp ", replicas, " threads ",
                       group.threads, " budget ", group.max_num_batched_tokens, " seqs ",
                       group.max_num_seqs, " blocks ", group.num_kv_blocks, " cache ", prefix_cache,
-                      " at a time ", at_a_time, " order ", order_seed, " guesses ",
-                      group.speculation.num_tokens, group.draft.empty() ? "" : " by a draft");
+                      " at a time ", at_a_time, " order ", order_seed, " losses every ",
+                      steps_to_loss, " guesses ", group.speculation.num_tokens,
+                      group.draft.empty() ? "" : " by a draft");
 }
 
 Served Serve(const std::string& checkpoint, const std::vector<Request>& requests,
@@ -134,9 +204,13 @@ Served Serve(const std::string& checkpoint, const std::vector<Request>& requests
   if (serving.order_seed != 0) {
     std::shuffle(order.begin(), order.end(), std::mt19937_64(serving.order_seed));
   }
+  Answers answers(served);
   std::vector<std::unique_ptr<Replica>> replicas;
   for (int i = 0; i < serving.replicas; ++i) {
     replicas.push_back(std::make_unique<Replica>(checkpoint, serving, served));
+  }
+  for (size_t i = 0; i < replicas.size(); ++i) {
+    replicas[i]->set_next(replicas[(i + 1) % replicas.size()].get());
   }
   auto live = [&] {
     size_t count = 0;
@@ -147,14 +221,20 @@ Served Serve(const std::string& checkpoint, const std::vector<Request>& requests
   // requests are in their order, and are made to where they are not.
   std::vector<std::string> by_key(requests.size());
   size_t next = 0;
+  int turn = 0;
   while (next < order.size() || live() > 0) {
     while (next < order.size() && live() < serving.at_a_time) {
       Request request = requests[order[next]];
       request.id = absl::StrCat("r", next);
-      replicas[next % replicas.size()]->Submit(next + 1, std::move(request));
+      replicas[next % replicas.size()]->Submit(next + 1, std::move(request),
+                                               answers.Open(next + 1));
       ++next;
     }
     for (const auto& replica : replicas) replica->Advance();
+    if (serving.steps_to_loss > 0 && ++turn % serving.steps_to_loss == 0) {
+      replicas[turn / serving.steps_to_loss % replicas.size()]->LoseGroup();
+    }
+    answers.ReadAll();
   }
   for (size_t i = 0; i < order.size(); ++i) by_key[order[i]] = std::move(served.answers[i]);
   served.answers = std::move(by_key);

@@ -18,6 +18,9 @@ struct Serving {
   bool prefix_cache = true;
   size_t at_a_time = 1000;  // so many requests live at once
   uint64_t order_seed = 0;  // 0: in their order; else shuffled
+  // So many steps apart a group dies, one replica's after the other's; 0: never. Its requests go on
+  // on the next one, or on the new group.
+  int steps_to_loss = 0;
   std::string ToString() const;
 };
 
@@ -27,6 +30,8 @@ struct Served {
   uint64_t computed_tokens = 0;      // rows of all steps
   uint64_t preemptions = 0;
   uint64_t steps = 0;
+  uint64_t losses = 0;
+  uint64_t moves = 0;  // of requests, to another replica
 };
 
 Served Serve(const std::string& checkpoint, const std::vector<server::Request>& requests,

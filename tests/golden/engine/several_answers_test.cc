@@ -82,6 +82,26 @@ TEST_CASE("several answers and beams are the same alone, together, preempted and
   }
 }
 
+TEST_CASE("requests that go from one replica to another when groups die get the same answers") {
+  const auto requests = SeveralOfEach(24);
+  const Served alone = Alone(requests);
+  for (int pp : {1, 2}) {
+    for (uint32_t guesses : {0, 3}) {
+      Serving dying;
+      dying.group.pp = pp;
+      dying.group.speculation = {.num_tokens = guesses, .ngram_min = 1, .ngram_max = 3};
+      dying.replicas = 2;
+      dying.at_a_time = 8;
+      dying.steps_to_loss = 4;
+      INFO(dying.ToString());
+      const Served served = Serve(kModel, requests, dying);
+      CHECK(served.losses >= 3);
+      CHECK(served.moves >= 8);
+      CheckSame(alone, served);
+    }
+  }
+}
+
 TEST_CASE("guesses from the text change no answer, whatever else is under way") {
   const auto requests = SeveralOfEach(16);
   const Served alone = Alone(requests);

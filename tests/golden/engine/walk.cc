@@ -26,6 +26,9 @@ Serving RandomServing(std::mt19937_64& random) {
   if (serving.group.num_kv_blocks < 32) {
     serving.group.max_model_len = serving.group.num_kv_blocks * 16;
   }
+  serving.group.speculation.num_tokens = pick(0, 0, 3);
+  // A chunk of a prompt brings no token: who is in three losses without one counts as poisonous.
+  serving.steps_to_loss = serving.group.max_num_batched_tokens < 64 ? 0 : pick(0, 0, 9, 20);
   serving.prefix_cache = pick(0, 1, 1) != 0;
   serving.at_a_time = pick(1, 3, 7, 1000);
   serving.order_seed = random() % 3 == 0 ? 0 : random();

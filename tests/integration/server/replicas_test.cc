@@ -14,7 +14,7 @@ namespace {
 v1::GenerateRequest Question(int number) {
   std::vector<uint32_t> prompt = {0};
   for (int i = 0; i < 5 + number * 7; ++i) prompt.push_back(260 + (number * 37 + i * 11) % 700);
-  v1::GenerateRequest request = Greedy(prompt, 20 + number);
+  v1::GenerateRequest request = Greedy(prompt, 150 + number);
   request.mutable_stop()->set_ignore_eos(true);
   request.mutable_output()->set_logprobs(number % 3);
   v1::SamplingParams& sampling = *request.mutable_sampling();
@@ -62,7 +62,7 @@ TEST_CASE("replicas share the requests, and every answer is that of a server wit
     for (const v1::GroupStatus& group : status.groups()) {
       CHECK(group.state() == v1::ServerStatus::READY);
       CHECK(group.engine().steps_total() > 0);
-      CHECK(group.engine().requests_total() >= 4);
+      CHECK(group.engine().requests_total() > 0);
       requests += group.engine().requests_total();
     }
     CHECK(requests == 16);

@@ -1,83 +1,10 @@
 // Several replicas behind one engine.
-#include "server/engine/engine.h"
-
 #include <catch2/catch.hpp>
 
-#include "tests/support/fake_executor.h"
-#include "tests/support/fixtures.h"
+#include "tests/unit/server_engine/replica_pair.h"
 
 namespace tessera::server {
 namespace {
-
-using tests::FakeExecutor;
-
-const Tokenizer& DemoTokenizer() {
-  static const auto tokenizer = Tokenizer::Load(tests::DemoModel());
-  REQUIRE(tokenizer.ok());
-  return **tokenizer;
-}
-
-Request Ask(const std::string& id, size_t blocks, uint32_t token) {
-  Request request;
-  request.id = id;
-  request.prompt.assign(blocks * 16, token);
-  request.max_tokens = 1;
-  return request;
-}
-
-// Two replicas over groups that compute nothing; conditions can be waited for.
-struct Pair {
-  Pair()
-      : first(FakeExecutor::Counting(65)),
-        second(FakeExecutor::Counting(65)),
-        engine({}, DemoTokenizer(), {{&first, &counters[0]}, {&second, &counters[1]}},
-               [this](const EngineCondition& condition) {
-                 MutexLock lock(mutex);
-                 told.push_back(condition);
-                 changed.NotifyAll();
-               }) {
-    engine.Start();
-  }
-  ~Pair() {
-    first.Stop();
-    second.Stop();
-  }
-  // The condition that was told last, once it is this one.
-  EngineCondition Await(EngineState state) {
-    MutexLock lock(mutex);
-    while (told.empty() || told.back().state != state) changed.Wait(mutex);
-    return told.back();
-  }
-  // Waits for the answer's end.
-  absl::Status Run(const std::string& id, size_t blocks, uint32_t token) {
-    auto stream = std::make_shared<ResponseStream>(1 << 20);
-    int available = 0;
-    stream->SetAvailable([&] {
-      MutexLock lock(mutex);
-      ++available;
-      changed.NotifyAll();
-    });
-    auto key = engine.Submit(Ask(id, blocks, token), stream);
-    if (!key.ok()) return key.status();
-    for (int seen = 0;; ++seen) {
-      {
-        MutexLock lock(mutex);
-        while (available <= seen) changed.Wait(mutex);
-        seen = available - 1;
-      }
-      while (auto event = stream->Take()) {
-        if (auto* status = std::get_if<absl::Status>(&*event)) return *status;
-      }
-    }
-  }
-
-  FakeExecutor first, second;
-  Counters counters[2];
-  Mutex mutex;
-  CondVar changed;
-  std::vector<EngineCondition> told ABSL_GUARDED_BY(mutex);
-  Engine engine;
-};
 
 TEST_CASE("replicas are ready when all of them have been, and as long as one is") {
   Pair pair;
@@ -109,8 +36,8 @@ TEST_CASE("a prompt goes where its beginning was sent, others to the one with le
   pair.first.BecomeReady();
   pair.second.BecomeReady();
   pair.Await(EngineState::kReady);
-  CHECK(pair.Run("a", 4, 70).ok());  // both idle: the first
-  for (int i = 0; i < 3; ++i) CHECK(pair.Run("b" + std::to_string(i), 4, 70).ok());
+  CHECK(pair.Run(Ask("a", 4, 70)).ok());  // both idle: the first
+  for (int i = 0; i < 3; ++i) CHECK(pair.Run(Ask("b" + std::to_string(i), 4, 70)).ok());
   CHECK(pair.counters[0].requests_total == 4);
   CHECK(pair.counters[1].requests_total == 0);
 }
@@ -122,8 +49,8 @@ TEST_CASE("requests go to the replica that is ready, and wait where none is") {
   pair.second.BecomeReady();
   pair.Await(EngineState::kReady);
   pair.first.Lose(absl::UnavailableError("gone"));
-  while (pair.engine.condition().why.empty()) std::this_thread::yield();
-  CHECK(pair.Run("a", 4, 70).ok());
+  pair.AwaitAway(true);
+  CHECK(pair.Run(Ask("a", 4, 70)).ok());
   CHECK(pair.counters[1].requests_total == 1);
 }
 

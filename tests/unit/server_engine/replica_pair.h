@@ -1,0 +1,137 @@
+// Two replicas of groups that compute nothing, behind one engine.
+#ifndef TESSERA_TESTS_UNIT_SERVER_ENGINE_REPLICA_PAIR_H_
+#define TESSERA_TESTS_UNIT_SERVER_ENGINE_REPLICA_PAIR_H_
+
+#include <catch2/catch.hpp>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "server/engine/engine.h"
+#include "tests/support/fake_executor.h"
+#include "tests/support/fixtures.h"
+
+namespace tessera::server {
+
+inline const Tokenizer& PairTokenizer() {
+  static const auto tokenizer = Tokenizer::Load(tests::DemoModel());
+  REQUIRE(tokenizer.ok());
+  return **tokenizer;
+}
+
+inline Request Ask(const std::string& id, size_t blocks, uint32_t token, uint32_t max_tokens = 1) {
+  Request request;
+  request.id = id;
+  request.prompt.assign(blocks * 16, token);
+  request.max_tokens = max_tokens;
+  return request;
+}
+
+// Reads an answer on the thread that asks.
+class PairReader {
+ public:
+  PairReader() {
+    stream_->SetAvailable([this] {
+      MutexLock lock(mutex_);
+      ++available_;
+      changed_.NotifyAll();
+    });
+  }
+  const std::shared_ptr<ResponseStream>& stream() const { return stream_; }
+  const std::vector<uint32_t>& ids() const { return ids_; }
+
+  // What is there; false where nothing is.
+  bool ReadNow() {
+    bool any = false;
+    while (auto event = stream_->Take()) {
+      any = true;
+      if (auto* status = std::get_if<absl::Status>(&*event)) status_ = *status;
+      if (auto* delta = std::get_if<DeltaEvent>(&*event)) {
+        for (const Token& token : delta->tokens) ids_.push_back(token.id);
+      }
+    }
+    return any;
+  }
+  // To the end.
+  absl::Status ReadAll() {
+    while (!status_) {
+      int seen;
+      {
+        MutexLock lock(mutex_);
+        seen = available_;
+      }
+      if (ReadNow()) continue;
+      MutexLock lock(mutex_);
+      while (available_ == seen) changed_.Wait(mutex_);
+    }
+    return *status_;
+  }
+
+ private:
+  // Shared with the engine.
+  const std::shared_ptr<ResponseStream> stream_ = std::make_shared<ResponseStream>(1 << 20);
+  Mutex mutex_;
+  CondVar changed_;
+  int available_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::vector<uint32_t> ids_;
+  std::optional<absl::Status> status_;
+};
+
+struct Pair {
+  explicit Pair(const EngineOptions& options = {})
+      : first(tests::FakeExecutor::Counting(65)),
+        second(tests::FakeExecutor::Counting(65)),
+        engine(options, PairTokenizer(), {{&first, &counters[0]}, {&second, &counters[1]}},
+               [this](const EngineCondition& condition) {
+                 MutexLock lock(mutex);
+                 told.push_back(condition);
+                 changed.NotifyAll();
+               }) {
+    engine.Start();
+  }
+  ~Pair() {
+    first.Stop();
+    second.Stop();
+  }
+  void BecomeReady(const GroupFacts& facts = tests::FakeExecutor::Facts()) {
+    first.BecomeReady(facts);
+    second.BecomeReady(facts);
+    Await(EngineState::kReady);
+  }
+  // The condition that was told last, once it is this one.
+  EngineCondition Await(EngineState state) {
+    MutexLock lock(mutex);
+    while (told.empty() || told.back().state != state) changed.Wait(mutex);
+    return told.back();
+  }
+  // Waits until one of the replicas is told to be away, or back.
+  void AwaitAway(bool away) {
+    MutexLock lock(mutex);
+    while (told.empty() || told.back().why.empty() == away) changed.Wait(mutex);
+  }
+  uint64_t Submit(const Request& request, PairReader& reader) {
+    auto key = engine.Submit(request, reader.stream());
+    REQUIRE(key.ok());
+    return *key;
+  }
+  // The answer's end.
+  absl::Status Run(const Request& request) {
+    PairReader reader;
+    Submit(request, reader);
+    return reader.ReadAll();
+  }
+
+  tests::FakeExecutor first, second;
+  Counters counters[2];
+  Mutex mutex;
+  CondVar changed;
+  std::vector<EngineCondition> told ABSL_GUARDED_BY(mutex);
+  Engine engine;
+};
+
+}  // namespace tessera::server
+
+#endif  // TESSERA_TESTS_UNIT_SERVER_ENGINE_REPLICA_PAIR_H_
