@@ -8,6 +8,7 @@
 #include "client/cli/exit_code.h"
 #include "client/cli/quantize.h"
 #include "client/cli/serve.h"
+#include "shard_loader/load/block_format.h"
 #include "shard_loader/load/checkpoint.h"
 #include "shard_loader/load/describe.h"
 #include "shard_loader/load/formats.h"
@@ -42,6 +43,7 @@ struct PlanFlags {
   std::string dir;
   std::string format;
   bool json = false;
+  std::string dtype = "auto";
   shard_loader::PlanRequest request;
 };
 
@@ -68,11 +70,15 @@ int RunInspect(const InspectFlags& flags, const Context& context) {
 // Prints the plan; false where it says that the model does not fit.
 absl::StatusOr<bool> PrintPlan(const PlanFlags& flags, const shard_loader::Checkpoint& checkpoint,
                                std::ostream& out) {
-  ASSIGN_OR_RETURN(nlohmann::json json, shard_loader::PlanJson(checkpoint, flags.request));
+  shard_loader::PlanRequest request = flags.request;
+  if (flags.dtype != "auto") {
+    request.weight_dtype = shard_loader::FormatFor(checkpoint, flags.dtype);
+  }
+  ASSIGN_OR_RETURN(nlohmann::json json, shard_loader::PlanJson(checkpoint, request));
   if (flags.json) {
     out << json.dump(2) << std::endl;
   } else {
-    ASSIGN_OR_RETURN(std::string text, shard_loader::PlanText(checkpoint, flags.request));
+    ASSIGN_OR_RETURN(std::string text, shard_loader::PlanText(checkpoint, request));
     out << text << std::flush;
   }
   return json.value("fits", true);
@@ -132,16 +138,10 @@ void AddPlan(CLI::App& app, Context& context) {
   command->add_option("--ep", request.layout.ep, "Expert-parallel degree: 1, or --tp")
       ->capture_default_str();
   command->add_flag("--memory", request.memory, "Exact bytes per rank, and whether they fit here");
-  command
-      ->add_option_function<std::string>(
-          "--dtype",
-          [&request](const std::string& value) {
-            request.weight_dtype = shard_loader::ParseWeightFormat(value);
-          },
-          "How the weights are held; auto: as stored")
+  command->add_option("--dtype", flags->dtype, "How the weights are held; auto: as stored")
       ->check(CLI::IsMember(
           {"auto", "f32", "f16", "bf16", "int8", "int8-g32", "int4", "int4-g64", "int4-g128"}))
-      ->default_str("auto");
+      ->capture_default_str();
   command
       ->add_option_function<std::string>(
           "--kv-dtype",

@@ -11,6 +11,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/types/span.h"
 #include "server/executor/launch.h"
+#include "shard_loader/load/block_format.h"
 #include "shard_loader/load/checkpoint.h"
 #include "shard_loader/plan/kv_format.h"
 #include "shard_loader/plan/memory.h"
@@ -34,9 +35,10 @@ constexpr uint32_t kBeamCandidates = 2048;
 constexpr uint32_t kCpuBudget = 256;
 constexpr uint32_t kDeviceBudget = 2048;
 
-absl::StatusOr<WeightFormat> ResolveFormat(const std::string& name, DType automatic) {
-  if (name == "auto") return automatic;
-  if (const auto format = shard_loader::ParseWeightFormat(name)) return *format;
+absl::StatusOr<WeightFormat> ResolveFormat(const std::string& name,
+                                           const shard_loader::Checkpoint& checkpoint) {
+  if (name == "auto") return checkpoint.dtype();
+  if (const auto format = shard_loader::FormatFor(checkpoint, name)) return *format;
   return absl::UnimplementedError(absl::StrCat(
       "--dtype ", name,
       " is not supported; give auto, f32, bf16, f16, int8, int4, or groups as in int4-g128"));
@@ -268,7 +270,7 @@ absl::StatusOr<GroupPlan> DecideGroup(const GroupOptions& options,
                                       const std::vector<v1::Description>& descriptions) {
   const shard_loader::Checkpoint& checkpoint = *options.checkpoint;
   GroupPlan plan;
-  ASSIGN_OR_RETURN(WeightFormat dtype, ResolveFormat(options.dtype, checkpoint.dtype()));
+  ASSIGN_OR_RETURN(WeightFormat dtype, ResolveFormat(options.dtype, checkpoint));
   ASSIGN_OR_RETURN(
       const KvFormat kv_dtype,
       ResolveKvFormat(options.kv_dtype, dtype.coded() ? checkpoint.dtype() : dtype.dtype));

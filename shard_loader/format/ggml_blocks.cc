@@ -146,6 +146,31 @@ float HalfToFloat(unsigned short half) {
   return std::bit_cast<float>(bits | sign);
 }
 
+bool HasCodes(StoredType type) {
+  return type == StoredType::kQ8_0 || type == StoredType::kQ4_0 || type == StoredType::kQ4_1;
+}
+
+void DecodeCodes(StoredType type, absl::Span<const std::byte> blocks, const BlockCodes& out) {
+  const auto size = static_cast<size_t>(BlockOf(type).bytes);
+  const auto* bytes = reinterpret_cast<const uint8_t*>(blocks.data());
+  for (size_t i = 0; i < blocks.size() / size; ++i) {
+    const uint8_t* block = bytes + i * size;
+    int8_t* codes = out.codes.data() + i * kSmall;
+    std::memcpy(&out.scales[i], block, sizeof(uint16_t));
+    out.minima[i] = type == StoredType::kQ4_1 ? HalfAt(block + 2) : 0.0f;
+    if (type == StoredType::kQ8_0) {
+      std::memcpy(codes, block + 2, kSmall);
+      continue;
+    }
+    const uint8_t* nibbles = block + (type == StoredType::kQ4_1 ? 4 : 2);
+    const int zero = type == StoredType::kQ4_1 ? 0 : 8;
+    for (int j = 0; j < kSmall / 2; ++j) {
+      codes[j] = static_cast<int8_t>((nibbles[j] & 15) - zero);
+      codes[j + kSmall / 2] = static_cast<int8_t>((nibbles[j] >> 4) - zero);
+    }
+  }
+}
+
 void DecodeBlocks(StoredType type, absl::Span<const std::byte> blocks, absl::Span<float> values) {
   switch (type) {
     case StoredType::kQ4_0:

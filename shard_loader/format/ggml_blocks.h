@@ -4,6 +4,7 @@
 #define TESSERA_SHARD_LOADER_FORMAT_GGML_BLOCKS_H_
 
 #include <cstddef>
+#include <cstdint>
 
 #include "absl/types/span.h"
 #include "shard_loader/format/stored_type.h"
@@ -14,6 +15,19 @@ bool IsBlockType(StoredType type);
 
 // Whole blocks: `blocks` holds a multiple of BlockOf(type).bytes, `values` as many elements.
 void DecodeBlocks(StoredType type, absl::Span<const std::byte> blocks, absl::Span<float> values);
+
+// Whether the elements of a block are integers of up to 8 bits times one scale, plus a minimum for
+// kQ4_1: what a coded matrix holds as it is (shard_loader/plan/packed_layout.h).
+bool HasCodes(StoredType type);
+
+// The integers, for each block its scale (the bits of a half) and its minimum (0 but for kQ4_1), of
+// whole blocks of such a type: an element is code * scale + minimum, as DecodeBlocks has it.
+struct BlockCodes {
+  absl::Span<int8_t> codes;
+  absl::Span<uint16_t> scales;
+  absl::Span<float> minima;
+};
+void DecodeCodes(StoredType type, absl::Span<const std::byte> blocks, const BlockCodes& out);
 
 // IEEE 754 half to single, exactly; NaN payloads are kept.
 float HalfToFloat(unsigned short half);

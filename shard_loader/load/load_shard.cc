@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "shard_loader/load/block_format.h"
 #include "shard_loader/load/piece_reader.h"
 #include "shard_loader/model/tensors.h"
 #include "shard_loader/mutex.h"
@@ -91,6 +92,14 @@ std::vector<Part> CutIntoParts(const std::vector<Wanted>& wanted, uint64_t part_
   return parts;
 }
 
+// What a thread reads into, part after part.
+struct Buffers {
+  std::vector<std::byte> bytes;
+  std::vector<int8_t> codes;
+  std::vector<uint16_t> scales;
+  std::vector<float> minima;
+};
+
 // Threads take part after part until there is none left, or one of them fails.
 class Loader {
  public:
@@ -147,10 +156,10 @@ class Loader {
       }
       return absl::OkStatus();
     });
-    std::vector<std::byte> buffer;
+    Buffers buffers;
     for (size_t i = next_.fetch_add(1); i < parts_.size(); i = next_.fetch_add(1)) {
       if (failed_.load(std::memory_order_relaxed)) return absl::OkStatus();
-      RETURN_IF_ERROR(HandOut(parts_[i], reader, &buffer, count));
+      RETURN_IF_ERROR(HandOut(parts_[i], reader, &buffers, count));
       if (tells && options_.progress) {
         told_ = bytes_read_.load(std::memory_order_relaxed);
         options_.progress(told_, total_);
@@ -160,17 +169,43 @@ class Loader {
   }
 
   template <typename Count>
-  absl::Status HandOut(const Part& part, PieceReader& reader, std::vector<std::byte>* buffer,
-                       Count count) {
+  absl::Status HandOut(const Part& part, PieceReader& reader, Buffers* buffers, Count count) {
     const TensorSlice& slice = part.wanted->slice;
     const StoredTensor& tensor = *part.wanted->tensor;
-    buffer->resize(
+    if (options_.keep_codes && IsCoded(tensor) && options_.keep_codes(slice.id, tensor.stored)) {
+      return HandOutCodes(part, reader, buffers, count);
+    }
+    buffers->bytes.resize(
         static_cast<uint64_t>(part.rows.size() * slice.columns.size() * DTypeSize(tensor.dtype)));
     const Range rows{slice.rows.begin + part.rows.begin, slice.rows.begin + part.rows.end};
-    const PieceTarget target{tensor.dtype, rows, slice.columns, absl::MakeSpan(*buffer)};
+    const PieceTarget target{tensor.dtype, rows, slice.columns, absl::MakeSpan(buffers->bytes)};
     for (const SourcePiece& piece : tensor.pieces) RETURN_IF_ERROR(reader.Read(piece, target));
     count(reader.bytes_read());
-    return consume_({slice.id, tensor.dtype, slice.shape, part.rows, *buffer});
+    return consume_({slice.id, tensor.dtype, slice.shape, part.rows, buffers->bytes});
+  }
+
+  template <typename Count>
+  absl::Status HandOutCodes(const Part& part, PieceReader& reader, Buffers* buffers, Count count) {
+    const TensorSlice& slice = part.wanted->slice;
+    const StoredTensor& tensor = *part.wanted->tensor;
+    const int64_t elements = BlockOf(tensor.stored).elements;
+    const Range& columns = slice.columns;
+    const int64_t groups = (columns.end + elements - 1) / elements - columns.begin / elements;
+    buffers->codes.resize(static_cast<size_t>(part.rows.size() * columns.size()));
+    buffers->scales.resize(static_cast<size_t>(part.rows.size() * groups));
+    buffers->minima.resize(buffers->scales.size());
+    const CodedTarget target{{slice.rows.begin + part.rows.begin, slice.rows.begin + part.rows.end},
+                             columns,
+                             groups,
+                             absl::MakeSpan(buffers->codes),
+                             absl::MakeSpan(buffers->scales),
+                             absl::MakeSpan(buffers->minima)};
+    for (const SourcePiece& piece : tensor.pieces) RETURN_IF_ERROR(reader.ReadCodes(piece, target));
+    count(reader.bytes_read());
+    const CodedRows coded{groups, buffers->codes, buffers->scales, buffers->minima};
+    HostTensor tensor_rows{slice.id, tensor.dtype, slice.shape, part.rows, {}};
+    tensor_rows.coded = &coded;
+    return consume_(tensor_rows);
   }
 
   const Checkpoint& checkpoint_;

@@ -16,14 +16,23 @@
 
 namespace tessera::shard_loader {
 
+// A slice's blocks of integers as the checkpoint has them: an element is code * scale + minimum.
+struct CodedRows {
+  int64_t groups = 0;                 // blocks of which a row has a part
+  absl::Span<const int8_t> codes;     // [rows, columns]
+  absl::Span<const uint16_t> scales;  // [rows, groups], bits of halves
+  absl::Span<const float> minima;     // [rows, groups]
+};
+
 // The rank's slice of one weight, or some rows of it, as stored: compact, row-major, little-endian.
 // `shape` is that of the slice. Valid during the call that it is handed to.
 struct HostTensor {
   TensorId id;
   DType dtype = DType::kF32;
   std::vector<int64_t> shape;
-  Range rows;  // of the slice: those in `bytes`; of a vector its elements
-  absl::Span<const std::byte> bytes;
+  Range rows;                         // of the slice: those in `bytes`; of a vector its elements
+  absl::Span<const std::byte> bytes;  // none where there are codes
+  const CodedRows* coded = nullptr;
 };
 
 struct LoadStats {
@@ -37,6 +46,8 @@ using LoadProgress = std::function<void(uint64_t done, uint64_t total)>;
 struct LoadOptions {
   int threads = 1;          // that read and hand out; the caller's is one of them
   uint64_t part_bytes = 0;  // larger slices come in parts of some multiple of 16 rows; 0: whole
+  // Whether the weight, blocks of this type, is handed out as integers; null: all as numbers.
+  std::function<bool(TensorId, StoredType)> keep_codes = nullptr;
   LoadProgress progress = nullptr;            // called on the caller's thread
   const std::atomic<bool>* cancel = nullptr;  // borrowed; may be set from any thread
 };

@@ -149,6 +149,25 @@ absl::Status PieceReader::ReadDirect(const PieceReads& reads, const PieceTarget&
 }
 
 absl::Status PieceReader::ReadScattered(const PieceReads& reads, const PieceTarget& target) {
+  return ReadBatches(reads, [&](uint64_t first, uint64_t count) -> absl::Status {
+    if (reads.part.type == StoredType::kMxfp4) RETURN_IF_ERROR(FetchScales(reads, first, count));
+    Scatter(reads, first, count, target);
+    return absl::OkStatus();
+  });
+}
+
+absl::Status PieceReader::ReadCodes(const SourcePiece& piece, const CodedTarget& target) {
+  const PieceReads reads = ReadsOf(piece, target.rows, target.columns);
+  if (reads.count == 0) return absl::OkStatus();
+  return ReadBatches(reads, [&](uint64_t first, uint64_t count) -> absl::Status {
+    ScatterCodes(reads, first, count, target);
+    return absl::OkStatus();
+  });
+}
+
+// sink(first, count) with reads of these numbers in buffer_.
+template <typename Sink>
+absl::Status PieceReader::ReadBatches(const PieceReads& reads, Sink sink) {
   const bool gapless = reads.stride == reads.bytes;
   const uint64_t batch =
       gapless ? std::clamp<uint64_t>(kPartBytes / reads.bytes, 1, reads.count) : 1;
@@ -157,8 +176,7 @@ absl::Status PieceReader::ReadScattered(const PieceReads& reads, const PieceTarg
     buffer_.resize(count * reads.bytes);
     RETURN_IF_ERROR(
         Fetch(reads.part, reads.part.offset + first * reads.stride, absl::MakeSpan(buffer_)));
-    if (reads.part.type == StoredType::kMxfp4) RETURN_IF_ERROR(FetchScales(reads, first, count));
-    Scatter(reads, first, count, target);
+    RETURN_IF_ERROR(sink(first, count));
   }
   return absl::OkStatus();
 }
@@ -177,6 +195,28 @@ absl::Status PieceReader::FetchScales(const PieceReads& reads, uint64_t first, u
                  absl::MakeSpan(scales_).subspan(i * each, gapless ? count * each : each)));
   }
   return absl::OkStatus();
+}
+
+void PieceReader::ScatterCodes(const PieceReads& reads, uint64_t first, uint64_t count,
+                               const CodedTarget& target) {
+  const SourcePiece& part = reads.part;
+  const StoredBlock block = BlockOf(part.type);
+  const auto blocks = static_cast<int64_t>(reads.bytes) / block.bytes;
+  const int64_t width = target.columns.size();
+  const int64_t group = part.columns.begin / block.elements - target.columns.begin / block.elements;
+  codes_.resize(static_cast<size_t>(blocks * block.elements));
+  code_scales_.resize(static_cast<size_t>(blocks));
+  values_.resize(static_cast<size_t>(blocks));
+  for (uint64_t i = 0; i < count; ++i) {
+    DecodeCodes(part.type, {buffer_.data() + i * reads.bytes, reads.bytes},
+                {absl::MakeSpan(codes_), absl::MakeSpan(code_scales_), absl::MakeSpan(values_)});
+    const int64_t row = part.rows.begin + static_cast<int64_t>(first + i) - target.rows.begin;
+    std::copy_n(codes_.begin() + reads.skipped, part.columns.size(),
+                target.codes.begin() + row * width + part.columns.begin - target.columns.begin);
+    const int64_t place = row * target.groups + group;
+    std::copy(code_scales_.begin(), code_scales_.end(), target.scales.begin() + place);
+    std::copy(values_.begin(), values_.end(), target.minima.begin() + place);
+  }
 }
 
 // Puts the elements of `count` reads, from number `first` on, into the target.

@@ -26,6 +26,17 @@ struct PieceTarget {
   absl::Span<std::byte> bytes;
 };
 
+// The same as integers, row-major, and for each row the scales and minima of the blocks that it has
+// a part of.
+struct CodedTarget {
+  Range rows;
+  Range columns;
+  int64_t groups = 0;  // blocks of a row
+  absl::Span<int8_t> codes;
+  absl::Span<uint16_t> scales;
+  absl::Span<float> minima;
+};
+
 // Keeps the files open that it has read from. Thread-compatible; one load.
 class PieceReader {
  public:
@@ -39,6 +50,9 @@ class PieceReader {
   // Writes what `piece` has of the target.
   absl::Status Read(const SourcePiece& piece, const PieceTarget& target);
 
+  // Likewise, of blocks of HasCodes that begin at multiples of their elements.
+  absl::Status ReadCodes(const SourcePiece& piece, const CodedTarget& target);
+
   uint64_t bytes_read() const { return bytes_read_; }
 
  private:
@@ -49,6 +63,10 @@ class PieceReader {
   absl::Status ReadDirect(const PieceReads& reads, const PieceTarget& target);
   absl::Status FetchScales(const PieceReads& reads, uint64_t first, uint64_t count);
   absl::Status ReadScattered(const PieceReads& reads, const PieceTarget& target);
+  void ScatterCodes(const PieceReads& reads, uint64_t first, uint64_t count,
+                    const CodedTarget& target);
+  template <typename Sink>
+  absl::Status ReadBatches(const PieceReads& reads, Sink sink);
   void Scatter(const PieceReads& reads, uint64_t first, uint64_t count, const PieceTarget& target);
 
   const Checkpoint& checkpoint_;
@@ -57,6 +75,8 @@ class PieceReader {
   std::vector<std::byte> buffer_;
   std::vector<std::byte> scales_;  // of the blocks in buffer_
   std::vector<float> values_;
+  std::vector<int8_t> codes_;
+  std::vector<uint16_t> code_scales_;
   std::vector<std::byte> inflated_;  // of the record of the piece that is read
   uint64_t bytes_read_ = 0;
 };

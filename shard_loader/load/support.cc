@@ -145,6 +145,11 @@ std::string SupportMarkdown() {
       "trained or cut on; the tests of formats run tp 1, 2, 3\nand 4 with pp 1 and 2. A rank reads "
       "its own bytes alone, but whole chunks where they are compressed (keras, t5x, orbax,\n"
       "deflated npz), and a quantised block that a border cuts twice.\n\n"
+      "Quantised blocks of GGUF files become fp32 with `--dtype auto`, exactly. `--dtype int8` "
+      "(Q8_0, "
+      "Q4_0) and `--dtype int4`\n(Q4_0, Q4_1) hold them as the integers and scales that they are; "
+      "embeddings, heads and others that are stored otherwise\nare quantised. Where matrices whose "
+      "columns ranks share are stored otherwise, all are quantised anew.\n\n"
       "A folder without tokenizer files needs some beside its weights to be served; a GGUF file "
       "carries its own.\n");
 }

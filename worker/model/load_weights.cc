@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "shard_loader/load/block_format.h"
 #include "shard_loader/plan/packed_layout.h"
 #include "shard_loader/status_macros.h"
 
@@ -13,7 +14,7 @@ namespace {
 constexpr uint64_t kPartBytes = 1 << 20;
 
 // Goes up with every change of the packed layout: an image may be older than the program.
-constexpr int kLayoutVersion = 2;
+constexpr int kLayoutVersion = 3;
 
 ImageKey KeyOf(const shard_loader::Checkpoint& checkpoint, const shard_loader::RankPlan& plan,
                const shard_loader::WeightFormat& format) {
@@ -43,6 +44,9 @@ absl::StatusOr<LoadedWeights> LoadWeights(const shard_loader::Checkpoint& checkp
     auto pack = [&](const shard_loader::HostTensor& tensor) { return builder.Add(tensor); };
     shard_loader::LoadOptions in_parts = options;
     in_parts.part_bytes = kPartBytes;
+    in_parts.keep_codes = [&](shard_loader::TensorId id, shard_loader::StoredType blocks) {
+      return shard_loader::HoldsBlocks(shard_loader::FormatOfRole(format, id.role), blocks);
+    };
     ASSIGN_OR_RETURN(const shard_loader::LoadStats stats,
                      shard_loader::LoadShard(checkpoint, plan, pack, in_parts));
     loaded.bytes_read = stats.bytes_read;

@@ -47,6 +47,30 @@ void PackCodes(const PackedTensor& tensor, DType stored, const std::byte* from, 
   }
 }
 
+// Codes and scales as they are, to tiles; false where the groups are others.
+bool PackGivenCodes(const PackedTensor& tensor, const shard_loader::CodedRows& given,
+                    std::byte* image) {
+  const PackedMatrix matrix = MatrixOf(tensor, image);
+  const auto rows = static_cast<size_t>(tensor.rows);
+  const auto groups = static_cast<size_t>(given.groups);
+  if (given.groups != matrix.num_groups || given.scales.size() != rows * groups ||
+      given.minima.size() != rows * groups ||
+      given.codes.size() != rows * static_cast<size_t>(tensor.columns)) {
+    return false;
+  }
+  for (int64_t row = 0; row < tensor.rows; ++row) {
+    const int8_t* codes = given.codes.data() + row * tensor.columns;
+    for (int64_t group = 0; group < given.groups; ++group) {
+      const int64_t place = row * given.groups + group;
+      PackRowGroup(
+          matrix,
+          {row, group, codes + matrix.groups[group], given.scales[place], given.minima[place]},
+          image + tensor.offset);
+    }
+  }
+  return true;
+}
+
 // Row-major to tiles. The image is zeroed already, which pads the last tile.
 void PackMatrix(const PackedTensor& tensor, DType stored, const std::byte* from, std::byte* to) {
   if (stored == tensor.dtype) return PackSame(from, tensor.rows, tensor.columns, stored, to);
@@ -186,7 +210,8 @@ absl::Status WeightsBuilder::Add(const HostTensor& given) {
   std::vector<int64_t> expected = {tensor->rows};
   if (tensor->is_matrix) expected.push_back(tensor->columns);
   const shard_loader::Range& rows = given.rows;
-  const int64_t size = rows.size() * tensor->columns * DTypeSize(given.dtype);
+  const int64_t size =
+      given.coded != nullptr ? 0 : rows.size() * tensor->columns * DTypeSize(given.dtype);
   if (given.shape != expected || static_cast<int64_t>(given.bytes.size()) != size ||
       rows.begin < 0 || rows.end > tensor->rows || rows.begin % kTileRows != 0) {
     return absl::FailedPreconditionError(
@@ -207,6 +232,11 @@ absl::Status WeightsBuilder::Add(const HostTensor& given) {
   }
   const int64_t tiles = (tensor->rows + kTileRows - 1) / kTileRows;
   part.offset += tensor->bytes / tiles * (rows.begin / kTileRows);
+  if (given.coded != nullptr) {
+    if (PackGivenCodes(part, *given.coded, image_.data())) return absl::OkStatus();
+    return absl::FailedPreconditionError(
+        absl::StrCat("worker: weight '", name, "' comes in other blocks than it is held in"));
+  }
   if (part.codes != shard_loader::Codes::kNone) {
     PackCodes(part, given.dtype, given.bytes.data(), image_.data());
   } else {

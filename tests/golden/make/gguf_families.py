@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes tests/fixtures/formats/gguf_FAMILY from tests/fixtures/families, by the gguf package: its tables of
+"""Writes tests/fixtures/gguf_blocks, and tests/fixtures/formats/gguf_FAMILY from tests/fixtures/families, by the gguf package: its tables of
 tensor names and its writer, after llama.cpp's convert_hf_to_gguf.py (rows of q and k for ggml's rope, experts in
 one tensor, vectors and routers as float32).
 
@@ -109,8 +109,34 @@ def write(source, target, family):
     writer.close()
 
 
+def write_blocks(target, kind):
+    """Random Llamas of blocks alone, whose groups the borders between ranks cut."""
+    config = dict(num_hidden_layers=1, max_position_embeddings=128, hidden_size=32, intermediate_size=96,
+                  num_attention_heads=4, num_key_value_heads=2, rms_norm_eps=1e-5, rope_theta=10000.0)
+    writer = gguf.GGUFWriter(target / f"model-{kind.name}.gguf", "llama")
+    write_metadata(writer, config)
+    numbers = numpy.random.default_rng(7)
+    shapes = {"token_embd": (96, 32), "output": (96, 32), "blk.0.attn_q": (32, 32), "blk.0.attn_k": (16, 32),
+              "blk.0.attn_v": (16, 32), "blk.0.attn_output": (32, 32), "blk.0.ffn_gate": (96, 32),
+              "blk.0.ffn_up": (96, 32), "blk.0.ffn_down": (32, 96)}
+    for name, shape in shapes.items():
+        values = numbers.normal(0.02, 0.2, shape).astype(numpy.float32)
+        writer.add_tensor(name + ".weight", gguf.quants.quantize(values, kind), raw_dtype=kind)
+    for name in ["output_norm", "blk.0.attn_norm", "blk.0.ffn_norm"]:
+        writer.add_tensor(name + ".weight", numbers.normal(1, 0.1, 32).astype(numpy.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
 def main():
     fixtures = pathlib.Path(sys.argv[1]).resolve() / "tests/fixtures"
+    for kind in [gguf.GGMLQuantizationType.Q8_0, gguf.GGMLQuantizationType.Q4_0, gguf.GGMLQuantizationType.Q4_1]:
+        target = fixtures / "gguf_blocks" / kind.name.lower()
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir(parents=True)
+        write_blocks(target, kind)
     for family in MODELS:
         target = fixtures / "formats" / f"gguf_{family}"
         shutil.rmtree(target, ignore_errors=True)

@@ -29,6 +29,29 @@ TEST_CASE("blocks of every quantisation decode to the bits that the gguf package
   }
 }
 
+TEST_CASE("integers, scales and minima of blocks are what they decode to") {
+  for (const StoredType type : {StoredType::kQ4_0, StoredType::kQ4_1, StoredType::kQ8_0}) {
+    REQUIRE(HasCodes(type));
+    const std::string name(StoredTypeName(type));
+    const std::string blocks = tests::ReadFile(tests::Fixture("ggml_blocks/" + name + ".blocks"));
+    const std::string expected = tests::ReadFile(tests::Fixture("ggml_blocks/" + name + ".f32"));
+    const size_t count = blocks.size() / BlockOf(type).bytes;
+    std::vector<int8_t> codes(count * 32);
+    std::vector<uint16_t> scales(count);
+    std::vector<float> minima(count);
+    DecodeCodes(type, {reinterpret_cast<const std::byte*>(blocks.data()), blocks.size()},
+                {absl::MakeSpan(codes), absl::MakeSpan(scales), absl::MakeSpan(minima)});
+    INFO(name);
+    for (size_t i = 0; i < codes.size(); ++i) {
+      float wanted = 0;
+      std::memcpy(&wanted, expected.data() + i * sizeof(float), sizeof(wanted));
+      const float product = static_cast<float>(codes[i]) * HalfToFloat(scales[i / 32]);
+      REQUIRE((type == StoredType::kQ4_1 ? product + minima[i / 32] : product) == wanted);
+    }
+  }
+  CHECK_FALSE(HasCodes(StoredType::kQ6K));
+}
+
 TEST_CASE("halves widen exactly") {
   CHECK(HalfToFloat(0x3c00) == 1.0F);
   CHECK(HalfToFloat(0xc000) == -2.0F);
