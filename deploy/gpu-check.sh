@@ -34,7 +34,7 @@ while [ $# -gt 0 ]; do
 done
 
 programs="cuda_device_test golden_cuda_device_test cuda_bench"
-models="llama3_gqa llama_small mistral qwen2 qwen3"
+models="llama3_gqa llama_small mistral qwen2 qwen3 deepseek_v3 gpt_oss mixtral"
 
 build() {
   cd "$here/.."

@@ -304,6 +304,7 @@ absl::StatusOr<GroupPlan> DecideGroup(const GroupOptions& options,
                                 .num_kv_blocks = options.num_kv_blocks,
                                 .available_bytes = available.bytes,
                                 .ranks_share_memory = available.shared,
+                                .on_device = IsCuda(plan.kernel_numerics),
                                 .draft = draft == nullptr ? nullptr : &draft->spec()});
   RETURN_IF_ERROR(memory.fits);
 

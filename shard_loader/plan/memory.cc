@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "shard_loader/plan/device_scratch.h"
 #include "shard_loader/plan/packed_layout.h"
 #include "shard_loader/plan/slices.h"
 
@@ -85,6 +86,13 @@ Evaluation Evaluate(const DecoderSpec& spec, absl::Span<const RankPlan> plans,
     memory.rank = rank.rank;
     memory.weights = MakePackedLayout(spec, rank, options.weight_dtype).bytes;
     memory.workspace = MakeWorkspaceLayout(spec, rank, options.limits).bytes();
+    if (options.on_device) {
+      memory.workspace += PlanDeviceScratch(spec, rank,
+                                            {.weights = options.weight_dtype,
+                                             .limits = options.limits,
+                                             .max_model_len = options.max_model_len})
+                              .bytes();
+    }
     memory.process = kProcessBytes;
     memory.staging = LargestSlice(spec, rank, options.stored_dtype);
     memory.kv_per_block = KvBytesPerBlock(spec, rank, options.kv_dtype);

@@ -24,6 +24,7 @@ struct MemoryOptions {
   int64_t num_kv_blocks = 0;  // 0: as many as fit, up to those that max_num_seqs sequences can use
   int64_t available_bytes = 0;     // of the memory that `ranks_share_memory` speaks of
   bool ranks_share_memory = true;  // one host for all ranks; else each rank has as much for itself
+  bool on_device = false;          // the memory is a device's: what its kernels need counts too
   DType stored_dtype = DType::kF32;  // of the checkpoint; decides `staging`
   // A smaller model that guesses, whole on the first rank of the last stage; null: none. Borrowed.
   const DecoderSpec* draft = nullptr;
@@ -32,7 +33,7 @@ struct MemoryOptions {
 struct RankMemory {
   int rank = 0;
   int64_t weights = 0;       // the packed image
-  int64_t workspace = 0;     // of a step within the limits
+  int64_t workspace = 0;     // of a step within the limits, and a device's scratch memory
   int64_t process = 0;       // program, stacks, buffers of the transport: kProcessBytes
   int64_t draft = 0;         // weights and workspace of the draft model
   int64_t kv_per_block = 0;  // 16 tokens in all layers of the rank, and in those of the draft

@@ -12,7 +12,9 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "shard_loader/model/decoder_spec.h"
+#include "shard_loader/plan/device_scratch.h"
 #include "shard_loader/plan/lanes.h"
+#include "worker/backend/drawer.h"
 #include "worker/backend/ops.h"
 #include "worker/tensor/memory.h"
 
@@ -41,6 +43,12 @@ class Backend {
   virtual ~Backend() = default;
 
   virtual Memory& memory() = 0;
+  // Makes all room that the operations of a rank need beside what they are given; from then on they
+  // ask for none, and one that needs more than was planned is INTERNAL. The host has nothing to
+  // make.
+  virtual absl::Status Reserve(const shard_loader::DeviceScratch& scratch) = 0;
+  // Draws where the logits lie; null where that is the host (worker/sampling).
+  virtual Drawer* drawer() = 0;
 
   // output[i] = row ids[i] of the packed `table`: a copy. ids: [count], each below table.rows.
   virtual void EmbedRows(const PackedMatrix& table, const int64_t* ids, int64_t count,

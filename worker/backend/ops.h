@@ -137,10 +137,12 @@ struct WeightedRowsArgs {
   float* output = nullptr;         // [rows, size]
 };
 
-// Row i of the output, or row to_rows[i], becomes row i of the input, or row from_rows[i].
+// Row i of the output, or row to_rows[i], becomes row i / from_repeat of the input, or row
+// from_rows[i].
 struct CopyRowsArgs {
   const float* from = nullptr;
   int64_t from_stride = 0;             // floats from one row to the next
+  int64_t from_repeat = 1;             // so many rows of the output come from one of the input
   const int32_t* from_rows = nullptr;  // [num_rows], or null: in order
   float* to = nullptr;
   int64_t to_stride = 0;

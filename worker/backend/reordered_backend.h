@@ -19,6 +19,10 @@ class ReorderedBackend final : public Backend {
       : inner_(std::move(inner)), from_(from) {}
 
   Memory& memory() override { return inner_->memory(); }
+  absl::Status Reserve(const shard_loader::DeviceScratch& scratch) override {
+    return inner_->Reserve(scratch);
+  }
+  Drawer* drawer() override { return inner_->drawer(); }
   void EmbedRows(const PackedMatrix& table, const int64_t* ids, int64_t count,
                  float* output) override {
     inner_->EmbedRows(table, ids, count, output);

@@ -1,9 +1,8 @@
 // One layer's attention: queries, keys and values, their norms and rotations, and the product
 // with the heads' outputs.
-#include <cstring>
-
 #include "shard_loader/status_macros.h"
 #include "worker/model/decoder.h"
+#include "worker/model/host_view.h"
 
 namespace tessera::worker {
 namespace {
@@ -106,15 +105,20 @@ void Decoder::LatentKeyValue(const LayerWeights& weights, const float* input, in
 
   const int64_t rotary = attention.rotary();
   const int64_t own = attention.head_size - rotary;
-  float* key = workspace.At(layout.key);
-  for (int64_t row = 0; row < num_rows; ++row) {
-    for (int64_t head = 0; head < plan_.kv_heads.size(); ++head) {
-      std::memcpy(key, parts, own * sizeof(float));
-      std::memcpy(key + own, shared + row * rotary, rotary * sizeof(float));
-      key += attention.head_size;
-      parts += own;
-    }
-  }
+  CopyRowsArgs copy;
+  copy.from = parts;
+  copy.from_stride = own;
+  copy.to = workspace.At(layout.key);
+  copy.to_stride = attention.head_size;
+  copy.num_rows = num_rows * plan_.kv_heads.size();
+  copy.size = own;
+  backend.CopyRows(copy);
+  copy.from = shared;
+  copy.from_stride = rotary;
+  copy.from_repeat = plan_.kv_heads.size();
+  copy.to += own;
+  copy.size = rotary;
+  backend.CopyRows(copy);
 }
 
 absl::Status Decoder::NormQueryKey(const LayerWeights& weights, int64_t num_rows,
@@ -147,6 +151,7 @@ absl::Status Decoder::NormAllHeads(const LayerWeights& weights, int64_t num_rows
   float* key = workspace.At(workspace.layout().key);
   // Of rank after rank: [num_rows, its heads], then [num_rows, its KV heads].
   float* next = workspace.At(workspace.layout().squares);
+  float* const first = next;
   std::vector<const float*> query_squares(attention.num_heads);  // by head, of the first row
   std::vector<const float*> key_squares(attention.num_kv_heads);
   std::vector<int64_t> query_pitch(attention.num_heads), key_pitch(attention.num_kv_heads);
@@ -174,13 +179,20 @@ absl::Status Decoder::NormAllHeads(const LayerWeights& weights, int64_t num_rows
   if (plan_.layout.tp > 1) {
     RETURN_IF_ERROR(state.comms->tensor->AllGather(recv[plan_.tp_index], recv));
   }
+  Memory& memory = state.backend->memory();
+  HostView view(memory);
+  ASSIGN_OR_RETURN(const float* const here, view.Bring(first, next - first));
   const auto norm = [&](const std::vector<const float*>& squares, const std::vector<int64_t>& pitch,
                         const NormWeights& norm_weights, Range heads, float* rows) {
+    std::vector<float> sums(num_rows);
     for (int64_t row = 0; row < num_rows; ++row) {
       float sum = 0;
-      for (size_t head = 0; head < squares.size(); ++head) sum += squares[head][row * pitch[head]];
-      next[row] = sum;
+      for (size_t head = 0; head < squares.size(); ++head) {
+        sum += here[squares[head] - first + row * pitch[head]];
+      }
+      sums[row] = sum;
     }
+    memory.CopyIn(sums.data(), num_rows * static_cast<int64_t>(sizeof(float)), next);
     NormArgs args = {rows, num_rows * heads.size(), size, norm_weights.weight, spec_.norm_epsilon,
                      rows};
     args.weight_rows = heads.size();

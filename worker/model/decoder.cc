@@ -114,12 +114,16 @@ absl::Status Decoder::Forward(const Batch& batch, const ForwardState& state) con
     }
     return absl::OkStatus();
   };
-  // Exchanges between ranks are not the backend's to repeat.
-  const bool repeats = batch.single_tokens && plan_.layout.tp == 1;
-  RETURN_IF_ERROR(repeats ? state.backend->Repeat(batch.rows, layers) : layers());
+  RETURN_IF_ERROR(batch.single_tokens && IsAllBackends() ? state.backend->Repeat(batch.rows, layers)
+                                                         : layers());
   state.layers_done->fetch_add(plan_.layers.size() - done, std::memory_order_relaxed);
   if (plan_.has_head) return absl::OkStatus();
   return state.comms->group->Send(NeighbourStage(plan_, 1), batch.step, hidden);
+}
+
+bool Decoder::IsAllBackends() const {
+  return plan_.layout.tp == 1 && spec_.moe.num_experts == 0 &&
+         spec_.attention.qk_norm != shard_loader::QkNorm::kAllHeads;
 }
 
 void Decoder::FillAngles(const RowTable& rows, const ForwardState& state) const {

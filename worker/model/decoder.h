@@ -91,6 +91,9 @@ class Decoder {
 
   // decoder.cc
   absl::Status Layer(int64_t layer, const Batch& batch, const ForwardState& state) const;
+  // Whether the layers are operations of the backend alone, without anything that the host decides
+  // or exchanges between them.
+  bool IsAllBackends() const;
   absl::Status ParallelLayer(int64_t layer, const Batch& batch, const ForwardState& state) const;
   void FillAngles(const RowTable& rows, const ForwardState& state) const;
   // The rows normed, in the workspace's `normed`; or the residual itself without pre_norm.
@@ -132,8 +135,8 @@ class Decoder {
   // experts.cc
   absl::StatusOr<const float*> Experts(const LayerWeights& weights, const float* input,
                                        int64_t num_rows, const ForwardState& state) const;
-  Routing Route(const LayerWeights& weights, const float* input, int64_t num_rows,
-                const ForwardState& state) const;
+  absl::StatusOr<Routing> Route(const LayerWeights& weights, const float* input, int64_t num_rows,
+                                const ForwardState& state) const;
   void RunExperts(const LayerWeights& weights, const float* input, const Routing& routing,
                   int64_t num_rows, const ForwardState& state) const;
   void RunExpert(int64_t expert, const MlpWeights& weights, const float* input,

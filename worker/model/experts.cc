@@ -2,11 +2,11 @@
 // which partial sums are held for each lane of the rank; the order of every sum is that of rule 5
 // in worker/README.md, whatever the chunks.
 #include <algorithm>
-#include <cstring>
 #include <numeric>
 
 #include "shard_loader/status_macros.h"
 #include "worker/model/decoder.h"
+#include "worker/model/host_view.h"
 
 namespace tessera::worker {
 
@@ -17,11 +17,14 @@ absl::StatusOr<const float*> Decoder::Experts(const LayerWeights& weights, const
                                               int64_t num_rows, const ForwardState& state) const {
   Workspace& workspace = *state.workspace;
   const shard_loader::WorkspaceLayout& layout = workspace.layout();
-  const Routing routing = Route(weights, input, num_rows, state);
+  Memory& memory = state.backend->memory();
+  ASSIGN_OR_RETURN(const Routing routing, Route(weights, input, num_rows, state));
   RunExperts(weights, input, routing, num_rows, state);
   float* total = workspace.At(layout.branch);
   ASSIGN_OR_RETURN(const float* const sum, SumOverRanks(num_rows, moe_sum_, total, state));
-  if (sum != total) std::memcpy(total, sum, num_rows * spec_.hidden_size * sizeof(float));
+  if (sum != total) {
+    memory.Copy(sum, num_rows * spec_.hidden_size * static_cast<int64_t>(sizeof(float)), total);
+  }
   for (size_t expert = 0; spec_.moe.bias && expert < routing.rows.size(); ++expert) {
     WeightedRowsArgs args;
     args.input = weights.expert_down_bias + expert * spec_.hidden_size;
@@ -38,17 +41,20 @@ absl::StatusOr<const float*> Decoder::Experts(const LayerWeights& weights, const
   return total;
 }
 
-Decoder::Routing Decoder::Route(const LayerWeights& weights, const float* input, int64_t num_rows,
-                                const ForwardState& state) const {
+// Chosen on the host, in double: a device's logits are brought there.
+absl::StatusOr<Decoder::Routing> Decoder::Route(const LayerWeights& weights, const float* input,
+                                                int64_t num_rows, const ForwardState& state) const {
   const int64_t experts = spec_.moe.num_experts;
   const shard_loader::WorkspaceLayout& layout = state.workspace->layout();
-  float* logits = state.workspace->At(layout.router);
+  float* router = state.workspace->At(layout.router);
+  HostView view(state.backend->memory());
   Routing routing{std::vector<std::vector<int32_t>>(experts),
                   std::vector<std::vector<float>>(experts)};
   for (int64_t first = 0; first < num_rows; first += layout.expert_rows) {
     const int64_t count = std::min(layout.expert_rows, num_rows - first);
     ColumnParallel(input + first * spec_.hidden_size, count, weights.router, weights.router_bias,
-                   logits, *state.backend);
+                   router, *state.backend);
+    ASSIGN_OR_RETURN(const float* const logits, view.Bring(router, count * experts));
     for (int64_t row = 0; row < count; ++row) {
       for (const ExpertChoice& choice :
            ChooseExperts(spec_.moe, logits + row * experts, weights.router_correction)) {
@@ -69,7 +75,8 @@ void Decoder::RunExperts(const LayerWeights& weights, const float* input, const 
   const int64_t lanes = plan_.moe.lanes.size();
   for (int64_t first = 0; first < num_rows; first += layout.expert_rows) {
     const int64_t count = std::min(layout.expert_rows, num_rows - first);
-    std::fill_n(sums, lanes * layout.expert_rows * spec_.hidden_size, 0.0f);
+    state.backend->memory().Zero(
+        sums, lanes * layout.expert_rows * spec_.hidden_size * static_cast<int64_t>(sizeof(float)));
     for (int64_t expert = plan_.experts.begin; expert < plan_.experts.end; ++expert) {
       const std::vector<int32_t>& rows = routing.rows[expert];
       const auto begin = std::lower_bound(rows.begin(), rows.end(), first) - rows.begin();
@@ -94,9 +101,15 @@ void Decoder::RunExpert(int64_t expert, const MlpWeights& weights, const float* 
   const int64_t hidden = spec_.hidden_size;
   const int64_t count = static_cast<int64_t>(rows.size());
   float* gathered = workspace.At(layout.expert_input);
-  for (int64_t i = 0; i < count; ++i) {
-    std::memcpy(gathered + i * hidden, input + rows[i] * hidden, hidden * sizeof(float));
-  }
+  CopyRowsArgs copy;
+  copy.from = input;
+  copy.from_stride = hidden;
+  copy.from_rows = rows.data();
+  copy.to = gathered;
+  copy.to_stride = hidden;
+  copy.num_rows = count;
+  copy.size = hidden;
+  state.backend->CopyRows(copy);
   float* gate = workspace.At(layout.expert_gate);
   float* up = workspace.At(layout.expert_up);
   ColumnParallel(gathered, count, weights.gate, weights.gate_bias, gate, *state.backend);
@@ -151,8 +164,8 @@ void Decoder::FoldExpertLanes(int64_t first, int64_t count, int64_t num_rows,
     if (lane.root < 0) {
       waiting.push_back(folded);
     } else {
-      std::memcpy(roots + (lane.root * num_rows + first) * hidden, folded,
-                  count * hidden * sizeof(float));
+      state.backend->memory().Copy(folded, count * hidden * static_cast<int64_t>(sizeof(float)),
+                                   roots + (lane.root * num_rows + first) * hidden);
     }
     sum += layout.expert_rows * hidden;
   }
@@ -162,10 +175,12 @@ absl::Status Decoder::AddShared(const LayerWeights& weights, const float* input,
                                 float* output, const ForwardState& state) const {
   std::vector<float> gates;
   if (spec_.moe.shared_gate) {
-    gates.resize(num_rows);
-    ColumnParallel(input, num_rows, weights.shared_expert_gate, nullptr, gates.data(),
-                   *state.backend);
-    for (float& gate : gates) gate = Sigmoid(gate);
+    // The experts have taken what lay there, and the shared ones have not come yet.
+    float* products = state.workspace->At(state.workspace->layout().gate);
+    ColumnParallel(input, num_rows, weights.shared_expert_gate, nullptr, products, *state.backend);
+    HostView view(state.backend->memory());
+    ASSIGN_OR_RETURN(const float* const here, view.Bring(products, num_rows));
+    for (int64_t row = 0; row < num_rows; ++row) gates.push_back(Sigmoid(here[row]));
   }
   ASSIGN_OR_RETURN(const float* const sum,
                    Dense(weights.shared, shared_sum_, input, num_rows, state));

@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "shard_loader/mutex.h"
+#include "shard_loader/plan/device_scratch.h"
 #include "shard_loader/plan/workspace.h"
 #include "shard_loader/status_macros.h"
 #include "worker/backend/backend.h"
@@ -21,6 +22,7 @@
 #include "worker/model/load_weights.h"
 #include "worker/model/residual_trace.h"
 #include "worker/model/staged_communicator.h"
+#include "worker/runner/device_sampler.h"
 #include "worker/runner/drafter.h"
 #include "worker/runner/draw_records.h"
 #include "worker/runner/error_site.h"
@@ -64,13 +66,8 @@ absl::Status CheckOptions(const RunnerOptions& options) {
 // What still works in the host's memory is refused on a device, by name.
 absl::Status CheckDevice(const RunnerOptions& options, const Memory& memory) {
   if (memory.on_host()) return absl::OkStatus();
-  const shard_loader::AttentionSpec& attention = options.spec.attention;
   const char* what = nullptr;
-  if (options.spec.moe.num_experts > 0) what = "a mixture of experts";
-  if (attention.latent.kv_rank > 0) what = "latent attention";
-  if (attention.qk_norm == shard_loader::QkNorm::kAllHeads) what = "a norm over all heads";
   if (options.speculation.num_tokens > 0) what = "guessing tokens";
-  if (options.dtype.codes != shard_loader::Codes::kNone) what = "a weight of 8 or 4 bits";
   if (options.kv_dtype.int8) what = "a KV cache of 8 bits";
   if (options.test_reorder_from) what = "a changed order";
   if (!options.trace_file.empty()) what = "a trace of the residual";
@@ -205,7 +202,8 @@ class Runner::Impl {
   KvCache cache_;
   Workspace workspace_;
   SequenceTable sequences_;
-  std::optional<StepSampler> sampler_;  // of the rank that draws
+  std::optional<StepSampler> sampler_;           // of the rank that draws
+  std::optional<DeviceSampler> device_sampler_;  // likewise, where a device holds the logits
   std::unique_ptr<Decoder> decoder_;
   absl::Status broken_;
   std::deque<OpenStep> open_;
@@ -226,7 +224,7 @@ absl::Status Runner::Impl::Load(const shard_loader::Checkpoint& checkpoint,
                                {.threads = threads_, .progress = progress}, backend_->memory()));
   memory_.bytes_read = loaded.bytes_read;
   memory_.weight_bytes = loaded.weights->bytes();
-  memory_.workspace_bytes = workspace_.layout().bytes();
+  memory_.workspace_bytes += workspace_.layout().bytes();
   memory_.kv_bytes = cache_.bytes();
   decoder_ = std::make_unique<Decoder>(options_.spec, options_.plan, std::move(loaded.weights),
                                        options_.max_model_len);
@@ -246,6 +244,10 @@ absl::Status Runner::Impl::MakeSampler() {
       Sampler(on_host ? backend_.get() : &host_side_->backend(), options_.spec.vocab_size,
               options_.plan.vocab_block, absl::MakeSpan(scratch, span.bytes)),
       std::move(drafter), options_.speculation.num_tokens);
+  if (backend_->drawer() != nullptr) {
+    device_sampler_.emplace(backend_->drawer(), host_side_.get(), &*sampler_,
+                            options_.spec.vocab_size, options_.plan.vocab_block);
+  }
   return absl::OkStatus();
 }
 
@@ -447,14 +449,19 @@ absl::Status Runner::Impl::Sample(const std::vector<SequenceWork>& work, const S
                                   std::vector<DrawRecord>* records) {
   if (!options_.plan.has_head) return absl::OkStatus();
   const size_t chunk = static_cast<size_t>(workspace_.layout().logit_rows);
-  const float* computed = workspace_.At(workspace_.layout().logits);
-  const float* logits = computed;
+  const float* logits = workspace_.At(workspace_.layout().logits);
   for (size_t begin = 0; begin < rows.logit_rows.size(); begin += chunk) {
     const size_t count = std::min(chunk, rows.logit_rows.size() - begin);
     RETURN_IF_ERROR(
         decoder_->Logits(absl::MakeConstSpan(rows.logit_rows).subspan(begin, count), state));
-    if (draws() && host_side_ != nullptr) {
-      ASSIGN_OR_RETURN(logits, host_side_->Bring(computed, count * options_.spec.vocab_size));
+    if (device_sampler_.has_value()) {
+      std::vector<LogitRow> logit_rows;
+      for (size_t i = begin; i < begin + count; ++i) {
+        const int32_t position = rows.positions[rows.logit_rows[i]];
+        logit_rows.push_back({rows.logit_work[i], static_cast<uint32_t>(position)});
+      }
+      RETURN_IF_ERROR(device_sampler_->Rows(logits, logit_rows, work, results, records));
+      continue;
     }
     for (size_t i = begin; draws() && i < begin + count; ++i) {
       const size_t w = rows.logit_work[i];
@@ -503,6 +510,15 @@ absl::StatusOr<std::unique_ptr<Runner>> Runner::Create(const RunnerOptions& opti
     backend = std::make_unique<ReorderedBackend>(std::move(backend), *options.test_reorder_from);
   }
   Memory& memory = backend->memory();
+  shard_loader::DeviceScratch scratch;
+  if (!memory.on_host()) {
+    scratch = shard_loader::PlanDeviceScratch(
+        options.spec, options.plan,
+        {.weights = options.dtype,
+         .limits = {options.max_num_batched_tokens, options.max_num_seqs},
+         .max_model_len = options.max_model_len});
+    RETURN_IF_ERROR(backend->Reserve(scratch));
+  }
   ASSIGN_OR_RETURN(KvCache cache, KvCache::Create(options.spec, options.plan, options.kv_dtype,
                                                   options.num_kv_blocks, memory));
   const shard_loader::WorkspaceLayout layout = shard_loader::MakeWorkspaceLayout(
@@ -518,6 +534,7 @@ absl::StatusOr<std::unique_ptr<Runner>> Runner::Create(const RunnerOptions& opti
   limits.max_logprobs = options.max_logprobs;
   auto impl = std::make_unique<Impl>(options, std::move(backend), std::move(cache),
                                      std::move(workspace), limits);
+  impl->memory_.workspace_bytes = scratch.bytes();
   impl->kernels_ = kernels;
   impl->threads_ = threads;
   if (!options.trace_file.empty()) {

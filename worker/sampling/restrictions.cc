@@ -27,13 +27,20 @@ bool EndsWith(absl::Span<const uint32_t> ids, absl::Span<const uint32_t> end) {
 
 }  // namespace
 
+std::vector<uint32_t> ForbiddenIds(const Restrictions& restrictions,
+                                   absl::Span<const uint32_t> generated) {
+  std::vector<uint32_t> ids;
+  for (const std::vector<uint32_t>& word : restrictions.bad_words) {
+    const absl::Span<const uint32_t> head(word.data(), word.size() - 1);
+    if (EndsWith(generated, head)) ids.push_back(word.back());
+  }
+  return ids;
+}
+
 void Forbid(const Restrictions& restrictions, absl::Span<const uint32_t> generated,
             absl::Span<float> values) {
   if (!restrictions.allowed_ids.empty()) KeepOnly(restrictions.allowed_ids, values);
-  for (const std::vector<uint32_t>& word : restrictions.bad_words) {
-    const absl::Span<const uint32_t> head(word.data(), word.size() - 1);
-    if (EndsWith(generated, head)) values[word.back()] = kForbidden;
-  }
+  for (uint32_t id : ForbiddenIds(restrictions, generated)) values[id] = kForbidden;
 }
 
 void AddBias(const Restrictions& restrictions, absl::Span<float> values) {

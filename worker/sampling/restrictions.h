@@ -6,13 +6,11 @@
 #include <vector>
 
 #include "absl/types/span.h"
+#include "worker/backend/drawer.h"
 
 namespace tessera::worker {
 
-struct TokenBias {
-  uint32_t id = 0;
-  float bias = 0;
-};
+using TokenBias = IdBias;
 
 // Ids are those of the vocabulary.
 struct Restrictions {
@@ -21,9 +19,12 @@ struct Restrictions {
   std::vector<TokenBias> logit_bias;             // each id once
 };
 
+// The last id of every bad word whose others are the end of `generated` (as vLLM does).
+std::vector<uint32_t> ForbiddenIds(const Restrictions& restrictions,
+                                   absl::Span<const uint32_t> generated);
+
 // Leaves what may be drawn of `values` [vocab] as it is, and sets the rest to -infinity: what is
-// not allowed, and the last id of every bad word whose others are the end of `generated` (as vLLM
-// does).
+// not allowed, and ForbiddenIds.
 void Forbid(const Restrictions& restrictions, absl::Span<const uint32_t> generated,
             absl::Span<float> values);
 

@@ -35,6 +35,17 @@ bool RanksBefore(const RankedId& a, const RankedId& b) {
 
 }  // namespace
 
+absl::Status NotFiniteError() {
+  return absl::DataLossError(
+      "worker: the model's logits are not finite numbers; weights may be damaged, or too large for "
+      "their dtype");
+}
+
+absl::Status NothingToDrawError() {
+  return absl::FailedPreconditionError(
+      "worker: no token may be drawn: every id is masked or has a logit of -infinity");
+}
+
 Sampler::Sampler(Backend* backend, int64_t vocab_size, int64_t vocab_block,
                  absl::Span<std::byte> scratch)
     : backend_(backend), vocab_size_(vocab_size), vocab_block_(vocab_block) {
@@ -73,9 +84,7 @@ absl::StatusOr<double> Sampler::LogSumExp(const float* logits) {
   }
   const double result = maximum + ExactLog(sum);
   if (!(sum > 0) || !(result < kInfinity)) {
-    return absl::DataLossError(
-        "worker: the model's logits are not finite numbers; weights may be damaged, or too large "
-        "for their dtype");
+    return NotFiniteError();
   }
   return result;
 }
@@ -129,8 +138,7 @@ absl::StatusOr<float> Sampler::Highest(uint32_t* id) const {
     }
   }
   if (highest == -kInfinity) {
-    return absl::FailedPreconditionError(
-        "worker: no token may be drawn: every id is masked or has a logit of -infinity");
+    return NothingToDrawError();
   }
   return highest;
 }

@@ -15,6 +15,11 @@
 
 namespace tessera::worker {
 
+// DATA_LOSS: a row that has no log-sum-exp. FAILED_PRECONDITION: one from which nothing may be
+// drawn.
+absl::Status NotFiniteError();
+absl::Status NothingToDrawError();
+
 // Everything that a draw depends on beside the logits.
 struct DrawContext {
   absl::Span<const uint32_t> ids;  // of the sequence so far: the prompt, then what was generated

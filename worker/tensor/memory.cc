@@ -16,6 +16,9 @@ class HostPages final : public Memory {
   }
   void CopyOut(const void* from, int64_t bytes, void* to) override { CopyIn(from, bytes, to); }
   void Copy(const void* from, int64_t bytes, void* to) override { CopyIn(from, bytes, to); }
+  void Zero(void* to, int64_t bytes) override {
+    if (bytes > 0) std::memset(to, 0, static_cast<size_t>(bytes));
+  }
   void* stream() override { return nullptr; }
   absl::Status Finish() override { return absl::OkStatus(); }
 };

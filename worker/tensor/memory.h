@@ -28,6 +28,7 @@ class Memory {
   virtual void CopyOut(const void* from, int64_t bytes, void* to) = 0;
   // Within this memory; the two do not overlap.
   virtual void Copy(const void* from, int64_t bytes, void* to) = 0;
+  virtual void Zero(void* to, int64_t bytes) = 0;
   // The queue that all of this goes through, a cudaStream_t; null on the host.
   virtual void* stream() = 0;
   // Waits for everything asked for so far; the first error of it.

@@ -21,6 +21,10 @@ class DeviceBackend final : public worker::Backend {
   explicit DeviceBackend(std::unique_ptr<worker::Backend> device) : device_(std::move(device)) {}
 
   worker::Memory& memory() override { return device_->memory(); }
+  absl::Status Reserve(const shard_loader::DeviceScratch& scratch) override {
+    return device_->Reserve(scratch);
+  }
+  worker::Drawer* drawer() override { return device_->drawer(); }
   worker::Backend& device() { return *device_; }
 
   void EmbedRows(const worker::PackedMatrix& table, const int64_t* ids, int64_t count,
@@ -192,8 +196,13 @@ class DeviceBackend final : public worker::Backend {
 
   static worker::PackedMatrix In(Call& call, const worker::PackedMatrix& host) {
     worker::PackedMatrix matrix = host;
-    matrix.data = call.Bytes(host.data, shard_loader::PackedElements(host.rows, host.columns) *
-                                            shard_loader::DTypeSize(host.dtype));
+    int64_t bytes =
+        shard_loader::PackedElements(host.rows, host.columns) * shard_loader::DTypeSize(host.dtype);
+    if (host.codes != shard_loader::Codes::kNone) {
+      const int64_t tiles = (host.rows + shard_loader::kTileRows - 1) / shard_loader::kTileRows;
+      bytes = tiles * shard_loader::MakeCodedTile(host.codes, host.columns, host.num_groups).bytes;
+    }
+    matrix.data = call.Bytes(host.data, bytes);
     return matrix;
   }
   static worker::KvLayer InOut(Call& call, const worker::RowTable& rows,

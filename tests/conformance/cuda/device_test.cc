@@ -6,6 +6,7 @@
 #include "tests/conformance/backend/cases.h"
 #include "tests/conformance/cuda/cuda_cases.h"
 #include "tests/conformance/cuda/device_backend.h"
+#include "tests/conformance/cuda/draw_cases.h"
 #include "tests/support/fixtures.h"
 #include "worker/backend/cuda_library.h"
 
@@ -51,6 +52,14 @@ TEST_CASE("device: attention by mma is that of the reference, up to the narrowin
 
 TEST_CASE("device: a row of attention has the same bits in a chunk, alone, tile by tile") {
   RowsOfAttentionStandAlone(*Device("cuda"));
+}
+
+TEST_CASE("device: tokens and logprobs are the CPU sampler's, bit for bit") {
+  DrawsAreTheSamplers(Device("cuda")->device(), 400);
+}
+
+TEST_CASE("device: rows are drawn in parts that fit, and none where one does not") {
+  DrawsFitTheirRoom(Device("cuda")->device());
 }
 
 TEST_CASE("device: every operation gives the same bits twice") {

@@ -8,6 +8,7 @@
 #include "tests/conformance/backend/cases.h"
 #include "tests/conformance/cuda/cuda_cases.h"
 #include "tests/conformance/cuda/device_backend.h"
+#include "tests/conformance/cuda/draw_cases.h"
 #include "worker/backend/cuda/cuda_backend.h"
 
 namespace tessera::tests {
@@ -39,6 +40,17 @@ TEST_CASE("emulated: attention by mma is that of the reference, up to the narrow
 
 TEST_CASE("emulated: a row of attention has the same bits in a chunk, alone, tile by tile") {
   RowsOfAttentionStandAlone(*Device(Order::kWide));
+}
+
+TEST_CASE("emulated: tokens and logprobs are the CPU sampler's, bit for bit") {
+  DrawsAreTheSamplers(Device(Order::kWide)->device(), 8);
+  Emulation::Shuffle(3);
+  DrawsAreTheSamplers(Device(Order::kWide)->device(), 2);
+  Emulation::Shuffle(0);
+}
+
+TEST_CASE("emulated: rows are drawn in parts that fit, and none where one does not") {
+  DrawsFitTheirRoom(Device(Order::kWide)->device());
 }
 
 TEST_CASE("emulated: threads of a block in another order give the same bits") {

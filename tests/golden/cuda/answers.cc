@@ -30,6 +30,18 @@ std::vector<SequenceStart> Starts(const std::string& name) {
     starts.back().sampling.seed = 7;
   }
   REQUIRE(starts.size() == 4);
+  starts[2].prompt_logprobs = 3;
+  starts[2].restrictions.bad_words = {{starts[2].token_ids.back()}};
+  worker::SamplingParams& filtered = starts[3].sampling;
+  filtered.temperature = 0.9f;
+  filtered.top_k = 60;
+  filtered.top_p = 0.9f;
+  filtered.min_p = 0.001f;
+  filtered.repetition_penalty = 1.2f;
+  filtered.frequency_penalty = 0.1f;
+  starts.push_back(starts[3]);
+  starts.back().index = 2;
+  starts.back().sampling.typical_p = 0.9f;
   return starts;
 }
 
@@ -44,11 +56,14 @@ void CheckEqual(const std::vector<Answer>& expected, const std::vector<Answer>& 
 
 }  // namespace
 
-void AnswersAreTheCpus(const BackendMaker& exact, const std::string& model, Degrees degrees) {
-  INFO(model << " with tp " << degrees.tp << ", pp " << degrees.pp);
+void AnswersAreTheCpus(const BackendMaker& exact, const std::string& model, Degrees degrees,
+                       const shard_loader::WeightFormat& format) {
+  INFO(model << " in " << shard_loader::WeightFormatName(format) << " with tp " << degrees.tp
+             << ", pp " << degrees.pp);
   const std::vector<SequenceStart> starts = Starts(model);
-  Group cpu(Model(model), {});
   GroupOptions options;
+  options.dtype = format;
+  Group cpu(Model(model), options);
   options.tp = degrees.tp;
   options.pp = degrees.pp;
   options.make_backend = exact;
@@ -79,6 +94,20 @@ void AnswersStandAlone(const BackendMaker& wide, const std::string& model,
     options.pp = each.pp;
     CheckEqual(expected, Group(Model(model), options).Generate(starts));
   }
+}
+
+void StepsAllocateNothing(const BackendMaker& maker, const std::string& model,
+                          const std::function<int64_t()>& allocations) {
+  INFO(model);
+  GroupOptions options;
+  options.dtype = *shard_loader::ParseWeightFormat("int8");
+  options.kv_dtype = shard_loader::DType::kBF16;
+  options.make_backend = maker;
+  Group group(Model(model), options);
+  const int64_t before = allocations();
+  CHECK(before > 0);
+  group.Generate(Starts(model));
+  CHECK(allocations() == before);
 }
 
 void AnswersAreGolden(const BackendMaker& backend, const std::string& model) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "shard_loader/plan/weight_format.h"
 #include "worker/backend/backend.h"
 
 namespace tessera::tests {
@@ -19,8 +20,12 @@ struct Degrees {
   int pp = 1;
 };
 
-// In fp32, in the exact order: the answers of the CPU's kernels, bit for bit.
-void AnswersAreTheCpus(const BackendMaker& exact, const std::string& model, Degrees degrees);
+// In the exact order, or with coded weights: the answers of the CPU's kernels, bit for bit.
+void AnswersAreTheCpus(const BackendMaker& exact, const std::string& model, Degrees degrees,
+                       const shard_loader::WeightFormat& format = {});
+// `allocations` counts what was taken of the device's memory so far.
+void StepsAllocateNothing(const BackendMaker& maker, const std::string& model,
+                          const std::function<int64_t()>& allocations);
 // In bf16: the same bits at all degrees, in chunks of other lengths and in a batch of other
 // sequences.
 void AnswersStandAlone(const BackendMaker& wide, const std::string& model,

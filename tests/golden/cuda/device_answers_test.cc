@@ -25,6 +25,24 @@ TEST_CASE("device: answers in the exact order are the CPU's, bit for bit") {
   }
 }
 
+TEST_CASE("device: experts and latent attention give the CPU's answers, bit for bit") {
+  const BackendMaker exact = Device("cuda-exact");
+  for (const char* model : {"deepseek_v3", "gpt_oss", "mixtral"}) {
+    AnswersAreTheCpus(exact, model, {1, 1});
+    AnswersAreTheCpus(exact, model, {2, 1});
+  }
+}
+
+TEST_CASE("device: weights of 8 and 4 bits give the CPU's answers, bit for bit") {
+  const BackendMaker exact = Device("cuda-exact");
+  for (const char* format : {"int8", "int4"}) {
+    for (const char* model : {"llama3_gqa", "mixtral"}) {
+      AnswersAreTheCpus(exact, model, {1, 1}, *shard_loader::ParseWeightFormat(format));
+      AnswersAreTheCpus(exact, model, {2, 1}, *shard_loader::ParseWeightFormat(format));
+    }
+  }
+}
+
 TEST_CASE("device: answers in bf16 have the same bits at every degree, chunk and batch") {
   const BackendMaker wide = Device("cuda");
   for (const char* model : {"llama3_gqa", "llama_small", "mistral", "qwen2", "qwen3"}) {

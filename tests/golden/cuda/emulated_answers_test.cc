@@ -1,4 +1,6 @@
 // Whole models on the device's kernels, run on this host thread by thread.
+#include <cuda_runtime.h>
+
 #include <catch2/catch.hpp>
 
 #include "tests/golden/cuda/answers.h"
@@ -13,9 +15,29 @@ BackendMaker Emulated(Order order) {
   return [order] { return worker::cuda::MakeCudaBackend({0, order}); };
 }
 
+shard_loader::WeightFormat Format(const char* name) {
+  return *shard_loader::ParseWeightFormat(name);
+}
+
 TEST_CASE("emulated: answers in the exact order are the CPU's, bit for bit") {
   AnswersAreTheCpus(Emulated(Order::kFma16), "llama3_gqa", {1, 1});
   AnswersAreTheCpus(Emulated(Order::kFma16), "qwen2", {3, 2});
+}
+
+TEST_CASE("emulated: experts and latent attention give the CPU's answers, bit for bit") {
+  AnswersAreTheCpus(Emulated(Order::kFma16), "deepseek_v3", {2, 1});
+  AnswersAreTheCpus(Emulated(Order::kFma16), "gpt_oss", {1, 1});
+}
+
+TEST_CASE("emulated: weights of 8 and 4 bits give the CPU's answers, bit for bit") {
+  AnswersAreTheCpus(Emulated(Order::kFma16), "llama3_gqa", {2, 1}, Format("int8"));
+  AnswersAreTheCpus(Emulated(Order::kFma16), "mixtral", {1, 1}, Format("int4"));
+}
+
+TEST_CASE("emulated: after a rank's start no step takes memory of the device") {
+  const auto allocations = [] { return emulated_allocations.load(); };
+  StepsAllocateNothing(Emulated(Order::kWide), "llama3_gqa", allocations);
+  StepsAllocateNothing(Emulated(Order::kFma16), "deepseek_v3", allocations);
 }
 
 TEST_CASE("emulated: answers in bf16 have the same bits at every degree, chunk and batch") {

@@ -8,6 +8,7 @@
 #ifndef TESSERA_TESTS_SUPPORT_CUDA_EMULATION_CUDA_RUNTIME_H_
 #define TESSERA_TESTS_SUPPORT_CUDA_EMULATION_CUDA_RUNTIME_H_
 
+#include <atomic>
 #include <bit>
 #include <cmath>
 #include <cstddef>
@@ -90,6 +91,28 @@ T __shfl_xor_sync(unsigned mask, T value, int lanes) {
   return __shfl_sync(mask, value, static_cast<int>(threadIdx.x % 32) ^ lanes);
 }
 
+// Threads of a block run one at a time.
+template <typename T>
+T atomicAdd(T* to, T value) {
+  const T before = *to;
+  *to = before + value;
+  return before;
+}
+inline unsigned atomicOr(unsigned* to, unsigned value) {
+  const unsigned before = *to;
+  *to = before | value;
+  return before;
+}
+// Four products of 8 bits with a sign, added up.
+inline int __dp4a(int a, int b, int sum) {
+  for (int i = 0; i < 4; ++i) {
+    sum += static_cast<int8_t>(a >> 8 * i) * static_cast<int8_t>(b >> 8 * i);
+  }
+  return sum;
+}
+inline double __longlong_as_double(long long bits) { return std::bit_cast<double>(bits); }
+inline long long __double_as_longlong(double value) { return std::bit_cast<long long>(value); }
+
 inline float __uint_as_float(unsigned bits) { return std::bit_cast<float>(bits); }
 inline unsigned __float_as_uint(float value) { return std::bit_cast<unsigned>(value); }
 // PRMT of the PTX ISA, without sign replication.
@@ -124,7 +147,9 @@ inline cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 inline cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   return stream->capture == nullptr ? cudaSuccess : cudaErrorInvalidValue;
 }
+inline std::atomic<int64_t> emulated_allocations{0};
 inline cudaError_t cudaMalloc(void** data, size_t bytes) {
+  ++emulated_allocations;
   *data = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
   return *data == nullptr ? cudaErrorMemoryAllocation : cudaSuccess;
 }

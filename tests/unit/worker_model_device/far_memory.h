@@ -28,6 +28,9 @@ class FarMemory final : public worker::Memory {
   void Copy(const void* from, int64_t bytes, void* to) override {
     queue_.push_back([=] { std::memcpy(to, from, static_cast<size_t>(bytes)); });
   }
+  void Zero(void* to, int64_t bytes) override {
+    queue_.push_back([=] { std::memset(to, 0, static_cast<size_t>(bytes)); });
+  }
   void* stream() override { return nullptr; }
   absl::Status Finish() override {
     for (const auto& each : std::exchange(queue_, {})) each();

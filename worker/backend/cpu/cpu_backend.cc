@@ -30,6 +30,8 @@ class CpuBackend : public Backend {
       : kernels_(kernels), pool_(threads, cpus) {}
 
   Memory& memory() override { return HostMemory(); }
+  absl::Status Reserve(const shard_loader::DeviceScratch&) override { return absl::OkStatus(); }
+  Drawer* drawer() override { return nullptr; }
 
   void EmbedRows(const PackedMatrix& table, const int64_t* ids, int64_t count,
                  float* output) override {

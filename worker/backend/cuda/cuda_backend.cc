@@ -3,26 +3,25 @@
 #include <cuda_runtime.h>
 
 #include <algorithm>
-#include <cstring>
 #include <map>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "shard_loader/plan/device_scratch.h"
 #include "shard_loader/plan/workspace.h"
 #include "shard_loader/status_macros.h"
+#include "worker/backend/cuda/coded.h"
+#include "worker/backend/cuda/cuda_drawer.h"
 #include "worker/backend/cuda/device_memory.h"
 #include "worker/backend/cuda/graph.h"
+#include "worker/backend/cuda/scratch.h"
 
 namespace tessera::worker::cuda {
 namespace {
 
 using shard_loader::kKvBlockTokens;
-
-// Tiles in blocks of their own fill a device when rows and heads alone do not.
-constexpr int64_t kEnoughBlocks = 256;
-constexpr int64_t kMaxScratchBytes = int64_t{256} << 20;
 
 int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -90,59 +89,6 @@ PackedRows Pack(const RowTable& rows, int64_t max_group_rows) {
   return packed;
 }
 
-// Device memory that grows, and counts `moves` when it does.
-class Scratch {
- public:
-  Scratch(Memory& memory, const char* what, int64_t* moves)
-      : memory_(memory), what_(what), moves_(moves) {}
-  absl::StatusOr<std::byte*> Get(int64_t bytes) {
-    if (bytes > buffer_.size()) {
-      RETURN_IF_ERROR(memory_.Finish());
-      const int64_t size = std::max(bytes, buffer_.size() + buffer_.size() / 2);
-      buffer_ = Buffer();
-      ASSIGN_OR_RETURN(buffer_, memory_.Allocate(size, what_));
-      ++*moves_;
-    }
-    return buffer_.data();
-  }
-
- private:
-  Memory& memory_;
-  const char* what_;
-  int64_t* const moves_;
-  Buffer buffer_;
-};
-
-// Small arrays of the host that hardly ever change (which KV head a head reads), kept on the device
-// by what they hold.
-class Constants {
- public:
-  explicit Constants(Memory& memory) : memory_(memory) {}
-  absl::StatusOr<const void*> Get(const void* data, int64_t bytes) {
-    for (const Entry& entry : entries_) {
-      if (static_cast<int64_t>(entry.host.size()) == bytes &&
-          std::memcmp(entry.host.data(), data, static_cast<size_t>(bytes)) == 0) {
-        return entry.device.data();
-      }
-    }
-    Entry entry;
-    const std::byte* first = static_cast<const std::byte*>(data);
-    entry.host.assign(first, first + bytes);
-    ASSIGN_OR_RETURN(entry.device, memory_.Allocate(bytes, "constants of the model"));
-    memory_.CopyIn(data, bytes, entry.device.data());
-    entries_.push_back(std::move(entry));
-    return entries_.back().device.data();
-  }
-
- private:
-  struct Entry {
-    std::vector<std::byte> host;
-    Buffer device;
-  };
-  Memory& memory_;
-  std::vector<Entry> entries_;
-};
-
 class CudaBackend final : public Backend {
  public:
   CudaBackend(std::unique_ptr<DeviceMemory> memory, Order order)
@@ -152,19 +98,36 @@ class CudaBackend final : public Backend {
         rows_(*memory_, "the rows of a step", &moves_),
         indices_(*memory_, "indices of a step", &moves_),
         narrowed_(*memory_, "narrowed inputs", &moves_),
-        tiles_(*memory_, "tiles of attention", &moves_) {}
+        tiles_(*memory_, "tiles of attention", &moves_),
+        coded_(*memory_, &constants_, &moves_),
+        drawer_(memory_.get(), &moves_) {}
   ~CudaBackend() override { memory_->Finish().IgnoreError(); }
 
   Memory& memory() override { return *memory_; }
 
+  absl::Status Reserve(const shard_loader::DeviceScratch& scratch) override {
+    RETURN_IF_ERROR(rows_.Reserve(scratch.rows));
+    RETURN_IF_ERROR(indices_.Reserve(scratch.indices));
+    RETURN_IF_ERROR(narrowed_.Reserve(scratch.narrowed));
+    RETURN_IF_ERROR(tiles_.Reserve(scratch.tiles));
+    RETURN_IF_ERROR(coded_.Reserve(scratch.codes));
+    RETURN_IF_ERROR(constants_.Reserve(scratch.constants));
+    return drawer_.Reserve(scratch.draw_lists, scratch.draw_rows);
+  }
+
+  Drawer* drawer() override { return &drawer_; }
+
   void EmbedRows(const PackedMatrix& table, const int64_t* ids, int64_t count,
                  float* output) override {
-    if (IsCoded(table)) return;
     const int64_t bytes = count * static_cast<int64_t>(sizeof(int64_t));
     std::byte* copy = Take(indices_.Get(bytes));
     if (copy == nullptr) return;
     memory_->CopyIn(ids, bytes, copy);
-    Check(cuda::EmbedRows(table, reinterpret_cast<const int64_t*>(copy), count, output, stream()));
+    const int64_t* on_device = reinterpret_cast<const int64_t*>(copy);
+    if (table.codes != shard_loader::Codes::kNone) {
+      return Note(coded_.EmbedRows(table, on_device, count, output));
+    }
+    Check(cuda::EmbedRows(table, on_device, count, output, stream()));
   }
 
   void Norm(const NormArgs& args) override { Check(cuda::Norm(args, order_, stream())); }
@@ -174,8 +137,9 @@ class CudaBackend final : public Backend {
   }
 
   void Product(const ProductArgs& args) override {
-    if (IsCoded(args.weights)) return;
-    const bool wide = order_ == Order::kWide && args.weights.dtype != shard_loader::DType::kF32;
+    const bool coded = args.weights.codes != shard_loader::Codes::kNone;
+    const bool wide =
+        order_ == Order::kWide && !coded && args.weights.dtype != shard_loader::DType::kF32;
     LaneList lanes;
     if (!MakeLaneList(args.lanes, args.num_lanes, wide ? Order::kWide : Order::kFma16, &lanes)) {
       return Fail(absl::UnimplementedError(
@@ -183,6 +147,7 @@ class CudaBackend final : public Backend {
                        " columns is cut into more than ", kMaxLaneEntries,
                        " parts; use fewer --lanes or a higher --tp")));
     }
+    if (coded) return Note(coded_.Product(args, lanes));
     if (!wide) return Check(ProductFma(args, lanes, stream()));
     std::byte* narrowed =
         Take(narrowed_.Get(args.num_rows * NarrowedStride(args.weights.columns) * 2));
@@ -219,8 +184,9 @@ class CudaBackend final : public Backend {
     const int64_t scratch =
         AttentionScratchFloats(rows.num_rows, heads, cache.value_size, cut.num_tiles) *
         static_cast<int64_t>(sizeof(float));
-    const bool few = packed_.num_groups * cache.num_kv_heads < kEnoughBlocks;
-    if (cut.num_tiles > 1 && few && scratch <= kMaxScratchBytes) {
+    // Tiles in blocks of their own fill a device when rows and heads alone do not.
+    const bool few = packed_.num_groups * cache.num_kv_heads < shard_loader::kFewDeviceBlocks;
+    if (cut.num_tiles > 1 && few && scratch <= shard_loader::kMaxDeviceTileBytes) {
       cut.scratch = reinterpret_cast<float*>(Take(tiles_.Get(scratch)));
       if (cut.scratch == nullptr) return;
     }
@@ -250,8 +216,9 @@ class CudaBackend final : public Backend {
 
   void CopyRows(const CopyRowsArgs& args) override {
     const int64_t bytes = args.num_rows * static_cast<int64_t>(sizeof(int32_t));
-    std::byte* copy = Take(indices_.Get(2 * bytes));
-    if (copy == nullptr && bytes > 0) return;
+    const bool listed = args.from_rows != nullptr || args.to_rows != nullptr;
+    std::byte* copy = listed ? Take(indices_.Get(2 * bytes)) : nullptr;
+    if (listed && copy == nullptr && bytes > 0) return;
     CopyRowsArgs on_device = args;
     if (args.from_rows != nullptr) {
       memory_->CopyIn(args.from_rows, bytes, copy);
@@ -290,6 +257,9 @@ class CudaBackend final : public Backend {
   CUstream_st* stream() const { return memory_->cuda_stream(); }
   void Check(int error) { memory_->Check(error, "a kernel"); }
   void Fail(const absl::Status& status) { memory_->Fail(status); }
+  void Note(const absl::Status& status) {
+    if (!status.ok()) Fail(status);
+  }
 
   // The value, or null where it could not be had; Finish then says why.
   template <typename T>
@@ -324,13 +294,6 @@ class CudaBackend final : public Backend {
     }
     memory_->Check(recorded.graph->Launch(stream()), "a recorded step");
     return absl::OkStatus();
-  }
-
-  // Refused, where it is.
-  bool IsCoded(const PackedMatrix& matrix) {
-    if (matrix.codes == shard_loader::Codes::kNone) return false;
-    Fail(absl::UnimplementedError("cuda: weights of 8 or 4 bits are not there on a device"));
-    return true;
   }
 
   HeadGroups GroupHeads(const AttentionArgs& args, int64_t num_kv_heads) const {
@@ -376,6 +339,8 @@ class CudaBackend final : public Backend {
   Scratch indices_;
   Scratch narrowed_;
   Scratch tiles_;
+  CodedWork coded_;
+  CudaDrawer drawer_;
   int64_t max_group_rows_ = 1;
   PackedRows packed_;
   const int32_t* words_ = nullptr;  // packed_.words, on the device

@@ -75,6 +75,11 @@ void DeviceMemory::Copy(const void* from, int64_t bytes, void* to) {
         "a copy on the device");
 }
 
+void DeviceMemory::Zero(void* to, int64_t bytes) {
+  if (bytes == 0) return;
+  Check(cudaMemsetAsync(to, 0, static_cast<size_t>(bytes), stream_), "zeros on the device");
+}
+
 absl::Status DeviceMemory::Finish() {
   Check(cudaStreamSynchronize(stream_), "work on the device");
   Check(cudaGetLastError(), "work on the device");

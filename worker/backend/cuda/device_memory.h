@@ -25,6 +25,7 @@ class DeviceMemory final : public Memory {
   void CopyIn(const void* from, int64_t bytes, void* to) override;
   void CopyOut(const void* from, int64_t bytes, void* to) override;
   void Copy(const void* from, int64_t bytes, void* to) override;
+  void Zero(void* to, int64_t bytes) override;
   absl::Status Finish() override;
 
   void* stream() override { return stream_; }

@@ -157,6 +157,10 @@ __global__ void ScaleAndCapKernel(float scale, float cap, int64_t size, float* d
 // 16 accumulators, like the maxima: ids i % 16 of the block.
 __global__ void SoftmaxBlockKernel(SoftmaxBlocksArgs args) {
   float* shared = SharedMemory<float>();
+  args.input += blockIdx.y * args.size;
+  args.maxima += int64_t{blockIdx.y} * gridDim.x;
+  args.sums += int64_t{blockIdx.y} * gridDim.x;
+  if (args.exponentials != nullptr) args.exponentials += blockIdx.y * args.size;
   const int64_t begin = blockIdx.x * args.block;
   const int64_t end = begin + args.block < args.size ? begin + args.block : args.size;
   const float lowest = LowestFloat();
@@ -197,7 +201,7 @@ __global__ void CopyRowsKernel(CopyRowsArgs args) {
   if (index >= args.num_rows * args.size) return;
   const int64_t row = index / args.size;
   const int64_t i = index % args.size;
-  const int64_t from = args.from_rows == nullptr ? row : args.from_rows[row];
+  const int64_t from = args.from_rows == nullptr ? row / args.from_repeat : args.from_rows[row];
   const int64_t to = args.to_rows == nullptr ? row : args.to_rows[row];
   args.to[to * args.to_stride + i] = args.from[from * args.from_stride + i];
 }
@@ -268,9 +272,13 @@ int ScaleAndCap(float scale, float cap, int64_t size, float* data, CUstream_st* 
 }
 
 int SoftmaxBlocks(const SoftmaxBlocksArgs& args, CUstream_st* stream) {
-  return Launch(stream, SoftmaxBlockKernel,
-                dim3(static_cast<unsigned>(CeilDiv(args.size, args.block))), kThreads,
-                kThreads * sizeof(float), args);
+  return SoftmaxBlocksOfRows(args, 1, stream);
+}
+
+int SoftmaxBlocksOfRows(const SoftmaxBlocksArgs& args, int64_t num_rows, CUstream_st* stream) {
+  const dim3 grid(static_cast<unsigned>(CeilDiv(args.size, args.block)),
+                  static_cast<unsigned>(num_rows));
+  return Launch(stream, SoftmaxBlockKernel, grid, kThreads, kThreads * sizeof(float), args);
 }
 
 int CopyRows(const CopyRowsArgs& args, CUstream_st* stream) {

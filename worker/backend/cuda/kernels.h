@@ -58,6 +58,9 @@ int AddToResidual(const ResidualArgs& args, CUstream_st* stream);
 int AddWeightedRows(const WeightedRowsArgs& args, CUstream_st* stream);
 int ScaleAndCap(float scale, float cap, int64_t size, float* data, CUstream_st* stream);
 int SoftmaxBlocks(const SoftmaxBlocksArgs& args, CUstream_st* stream);
+// Likewise of `num_rows` rows that lie side by side: input and exponentials [num_rows, size],
+// maxima and sums [num_rows, blocks].
+int SoftmaxBlocksOfRows(const SoftmaxBlocksArgs& args, int64_t num_rows, CUstream_st* stream);
 int CopyRows(const CopyRowsArgs& args, CUstream_st* stream);
 // The lists of roots and folds are the host's.
 int AddTree(const AddTreeArgs& args, CUstream_st* stream);
@@ -72,6 +75,41 @@ int ProductFma(const ProductArgs& args, const LaneList& lanes, CUstream_st* stre
 int ProductMma(const ProductArgs& args, const LaneList& lanes, void* narrowed, CUstream_st* stream);
 // Columns of a narrowed row, padded so that 16 bytes can be copied from any multiple of 8.
 constexpr int64_t NarrowedStride(int64_t columns) { return (columns + 63) / 64 * 64; }
+
+// The columns of one group within one lane: what a product of codes sums as integers.
+struct CodedSegment {
+  int32_t begin = 0;  // columns
+  int32_t end = 0;
+  int32_t lane = 0;
+  int32_t group = 0;
+  int32_t block = 0;   // the first block of 8 columns that it touches
+  int32_t blocks = 0;  // and how many
+  int32_t codes = 0;   // where its blocks begin among the codes of a row's inputs
+  int32_t unused = 0;
+};
+struct CodedProduct {
+  ProductArgs product;
+  int64_t tile_bytes = 0;
+  int64_t scale_offset = 0;  // bytes, in a tile
+  int64_t minimum_offset = 0;
+  const CodedSegment* segments = nullptr;  // the device's
+  int64_t num_segments = 0;
+  int64_t code_stride = 0;  // bytes
+  int8_t* codes = nullptr;  // [rows][code_stride]; this fills them
+  float* scales = nullptr;  // [rows, num_segments], likewise
+  int32_t* sums = nullptr;  // [rows, num_segments]: of the codes, likewise
+};
+// Lanes as for Order::kFma16. Weights of 8 or 4 bits.
+int ProductCoded(const CodedProduct& args, const LaneList& lanes, CUstream_st* stream);
+struct CodedTable {
+  PackedMatrix matrix;
+  int64_t tile_bytes = 0;
+  int64_t scale_offset = 0;
+  int64_t minimum_offset = 0;
+  const int64_t* groups = nullptr;  // [num_groups + 1], the device's
+};
+int EmbedCodedRows(const CodedTable& table, const int64_t* ids, int64_t count, float* output,
+                   CUstream_st* stream);
 
 // args.kv_head_of is the device's.
 int AttendFma(const DeviceRows& rows, const AttentionArgs& args, const KvLayer& cache,

@@ -167,6 +167,8 @@ double Capped(double x, double cap) { return cap > 0 ? cap * std::tanh(x / cap) 
 class ReferenceBackend : public Backend {
  public:
   Memory& memory() override { return HostMemory(); }
+  absl::Status Reserve(const shard_loader::DeviceScratch&) override { return absl::OkStatus(); }
+  Drawer* drawer() override { return nullptr; }
 
   void EmbedRows(const PackedMatrix& table, const int64_t* ids, int64_t count,
                  float* output) override {

@@ -1,0 +1,83 @@
+#include "shard_loader/plan/device_scratch.h"
+
+#include <algorithm>
+
+namespace tessera::shard_loader {
+namespace {
+
+constexpr int64_t kWord = 4;
+constexpr int64_t kAlignment = 256;
+
+int64_t RoundUp(int64_t value, int64_t multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
+int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// Of the widest product of the rank.
+int64_t MostColumns(const DecoderSpec& spec, const RankPlan& plan) {
+  return std::max({spec.hidden_size, plan.heads.size() * spec.attention.values(),
+                   spec.attention.latent.query_rank, spec.attention.latent.kv_rank,
+                   spec.embedding_size, plan.mlp_columns.size(), plan.shared.units.size(),
+                   plan.expert_columns.size()});
+}
+
+// Groups within lanes of a product with `columns`, at most: each border of a lane cuts one more.
+int64_t MostSegments(const WeightFormat& weights, const Layout& layout, int64_t columns) {
+  if (!weights.coded()) return 0;
+  return CeilDiv(columns, weights.group) + layout.lanes + 1;
+}
+
+int64_t TileBytes(const DecoderSpec& spec, const RankPlan& plan, int64_t rows, int64_t tokens) {
+  int64_t tiles = 1;
+  while (tiles < CeilDiv(tokens, 256)) tiles *= 2;
+  if (tiles == 1) return 0;
+  const int64_t row = plan.heads.size() * (spec.attention.values() + 2) * kWord;
+  return std::min(kMaxDeviceTileBytes, tiles * rows * row);
+}
+
+// Which KV head a head reads, its slope, and the segments of every kind of coded product: each a
+// copy of its own.
+int64_t ConstantBytes(const RankPlan& plan, int64_t segments) {
+  constexpr int64_t kKindsOfProducts = 20;
+  return 2 * RoundUp(plan.heads.size() * kWord, kAlignment) +
+         (segments == 0 ? 0
+                        : kKindsOfProducts * RoundUp(segments * kDeviceSegmentBytes, kAlignment));
+}
+
+}  // namespace
+
+DeviceScratch PlanDeviceScratch(const DecoderSpec& spec, const RankPlan& plan,
+                                const DeviceScratchOptions& options) {
+  const int64_t tokens = std::max<int64_t>(1, options.limits.max_num_batched_tokens);
+  const int64_t length = options.max_model_len > 0 ? options.max_model_len : spec.context_length;
+  const int64_t columns = MostColumns(spec, plan);
+  const int64_t segments = MostSegments(options.weights, plan.layout, columns);
+
+  DeviceScratch scratch;
+  // Position, table, and a group of two words for each row; then the tables of the sequences.
+  const int64_t sequences = std::min(tokens, std::max<int64_t>(1, options.limits.max_num_seqs));
+  scratch.rows = (4 * tokens + sequences * CeilDiv(length, kKvBlockTokens)) * kWord;
+  scratch.indices = tokens * 2 * kWord;
+  if (options.weights.dtype != DType::kF32) {
+    scratch.narrowed = tokens * RoundUp(columns, 64) * 2;
+  }
+  if (segments > 0) {
+    const int64_t row = DeviceCodeStride(columns, segments) + segments * 2 * kWord;
+    scratch.codes = std::min(tokens, kDeviceCodedRows) * row;
+  }
+  scratch.tiles = TileBytes(spec, plan, tokens, length);
+  scratch.constants = ConstantBytes(plan, segments);
+  if (plan.has_head && plan.tp_index == 0) {
+    const StepLimits limits = options.limits;
+    const int64_t rows = MakeWorkspaceLayout(spec, plan, limits).logit_rows;
+    const int64_t blocks = CeilDiv(spec.vocab_size, plan.vocab_block);
+    // One row with everything that a request may name; most often those of many rows fit.
+    scratch.draw_lists = std::max((length + 4 * spec.vocab_size) * kWord,
+                                  std::min(rows * length * kWord, int64_t{1} << 20));
+    scratch.draw_rows = rows * (spec.vocab_size * kDeviceDrawBytesPerId +
+                                blocks * kDeviceDrawBytesPerBlock + kDeviceDrawBytesPerRow);
+  }
+  return scratch;
+}
+
+}  // namespace tessera::shard_loader

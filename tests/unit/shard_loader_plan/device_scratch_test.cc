@@ -1,0 +1,72 @@
+#include "shard_loader/plan/device_scratch.h"
+
+#include <catch2/catch.hpp>
+
+#include "shard_loader/plan/memory.h"
+
+namespace tessera::shard_loader {
+namespace {
+
+DecoderSpec Spec() {
+  DecoderSpec spec;
+  spec.num_layers = 4;
+  spec.hidden_size = 256;
+  spec.vocab_size = 2048;
+  spec.context_length = 1024;
+  spec.attention.num_heads = 8;
+  spec.attention.num_kv_heads = 4;
+  spec.attention.head_size = 32;
+  spec.attention.windows.assign(4, 0);
+  spec.mlp.intermediate_size = 512;
+  return spec;
+}
+
+DeviceScratch Plan(const WeightFormat& weights, int64_t tokens, int tp = 1) {
+  const RankPlan rank = MakeRankPlans(Spec(), {tp, 1, 8}).value().back();
+  return PlanDeviceScratch(Spec(), rank, {weights, {tokens, 4}, 600});
+}
+
+TEST_CASE("a device's scratch memory follows from the model and the limits, to the byte") {
+  const DeviceScratch scratch = Plan(DType::kBF16, 64);
+  // Four words for a row, and for each of 4 sequences 38 blocks.
+  CHECK(scratch.rows == (4 * 64 + 4 * 38) * 4);
+  CHECK(scratch.indices == 64 * 8);
+  CHECK(scratch.narrowed == 64 * 512 * 2);  // the MLP's columns
+  CHECK(scratch.codes == 0);
+  // 600 keys are 3 tiles, which a recorded step takes for 4.
+  CHECK(scratch.tiles == 4 * 64 * 8 * (32 + 2) * 4);
+  // 64 rows of logits at a time, 256 ids to a block.
+  CHECK(scratch.draw_rows == 64 * (2048 * 12 + 8 * 16 + 1024));
+  CHECK(scratch.draw_lists == 64 * 600 * 4);
+  CHECK(scratch.bytes() == scratch.rows + scratch.indices + scratch.narrowed + scratch.tiles +
+                               scratch.constants + scratch.draw_rows + scratch.draw_lists);
+}
+
+TEST_CASE("coded weights need their inputs as integers, others in fp32 need neither") {
+  CHECK(Plan(DType::kF32, 64).narrowed == 0);
+  const DeviceScratch scratch = Plan(WeightFormat(Codes::kInt8, 64, DType::kBF16), 1000);
+  // 512 columns in 8 groups, cut by at most 9 borders; 256 rows at a time.
+  CHECK(scratch.codes == 256 * (DeviceCodeStride(512, 17) + 17 * 8));
+}
+
+TEST_CASE("a rank that does not draw has no room for draws") {
+  CHECK(Plan(DType::kBF16, 64, 2).draw_rows == 0);
+  CHECK(Plan(DType::kBF16, 64, 2).draw_lists == 0);
+  CHECK(Plan(DType::kBF16, 64, 2).narrowed == 64 * 256 * 2);
+}
+
+TEST_CASE("a device's memory plan counts its scratch memory, a host's does not") {
+  const std::vector<RankPlan> ranks = MakeRankPlans(Spec(), {1, 1, 8}).value();
+  MemoryOptions options;
+  options.weight_dtype = DType::kBF16;
+  options.limits = {64, 4};
+  options.max_model_len = 600;
+  options.available_bytes = int64_t{1} << 30;
+  const int64_t host = PlanMemory(Spec(), ranks, options).ranks.at(0).workspace;
+  options.on_device = true;
+  const int64_t device = PlanMemory(Spec(), ranks, options).ranks.at(0).workspace;
+  CHECK(device - host == Plan(DType::kBF16, 64).bytes());
+}
+
+}  // namespace
+}  // namespace tessera::shard_loader

@@ -1,0 +1,129 @@
+#include "worker/runner/device_sampler.h"
+
+#include <deque>
+#include <string>
+
+#include "shard_loader/status_macros.h"
+#include "worker/sampling/sampler.h"
+
+namespace tessera::worker {
+namespace {
+
+bool IsOfPrompt(const SequenceWork& work, uint32_t position) {
+  return position < work.prompt_rows_end();
+}
+
+int64_t TopOf(const SequenceWork& work, uint32_t position) {
+  const SequenceStart& start = work.sequence->start;
+  return IsOfPrompt(work, position) ? *start.prompt_logprobs : start.logprobs.value_or(0);
+}
+
+bool IsForHost(const SequenceWork& work, uint32_t position) {
+  if (TopOf(work, position) > kMaxDrawerTop) return true;
+  return !IsOfPrompt(work, position) && work.sequence->start.sampling.typical_p < 1.0f;
+}
+
+Token ToToken(const DrawnRow& drawn) {
+  Token token;
+  token.id = drawn.id;
+  token.logprob = drawn.logprob;
+  for (const DrawnRow::Ranked& each : drawn.top) token.top.push_back({each.id, each.logprob});
+  return token;
+}
+
+void Fail(const absl::Status& failure, SequenceResult* result, DrawRecord* record) {
+  record->outcome = DrawRecord::kFailed;
+  result->error = std::string(failure.message());
+  result->nothing_to_draw = absl::IsFailedPrecondition(failure);
+}
+
+void Take(const SequenceWork& work, uint32_t position, const DrawnRow& drawn,
+          SequenceResult* result, DrawRecord* record) {
+  if (record->outcome == DrawRecord::kFailed) return;
+  switch (drawn.outcome) {
+    case DrawnRow::Outcome::kNotFinite:
+      return Fail(NotFiniteError(), result, record);
+    case DrawnRow::Outcome::kNothingToDraw:
+      return Fail(NothingToDrawError(), result, record);
+    case DrawnRow::Outcome::kDrawn:
+      break;
+  }
+  if (IsOfPrompt(work, position)) {
+    if (result->prompt_tokens.empty()) result->prompt_position = position + 1;
+    result->prompt_tokens.push_back(ToToken(drawn));
+    return;
+  }
+  record->outcome = DrawRecord::kDrawn;
+  record->ids.push_back(drawn.id);
+  result->tokens.push_back(ToToken(drawn));
+  work.sequence->start.token_ids.push_back(drawn.id);
+}
+
+}  // namespace
+
+DrawRow DeviceSampler::Ask(const SequenceWork& work, const LogitRow& row, Asked* asked) const {
+  DrawRow draw;
+  draw.row = static_cast<int64_t>(asked->row);
+  draw.top = static_cast<int32_t>(TopOf(work, row.position));
+  draw.draws = !IsOfPrompt(work, row.position);
+  if (!draw.draws) {
+    draw.id = work.sequence->start.token_ids[row.position + 1];
+    return draw;
+  }
+  const DrawContext context = ContextOf(*work.sequence);
+  draw.temperature = context.params.temperature;
+  draw.top_k = context.params.top_k;
+  draw.top_p = context.params.top_p;
+  draw.min_p = context.params.min_p;
+  draw.repetition_penalty = context.params.repetition_penalty;
+  draw.presence_penalty = context.params.presence_penalty;
+  draw.frequency_penalty = context.params.frequency_penalty;
+  draw.seed = context.params.seed;
+  draw.sequence_index = context.sequence_index;
+  draw.ids = context.ids;
+  draw.prompt_length = context.prompt_length;
+  draw.allowed = context.restrictions->allowed_ids;
+  draw.biases = context.restrictions->logit_bias;
+  asked->forbidden =
+      ForbiddenIds(*context.restrictions, context.ids.subspan(context.prompt_length));
+  for (uint32_t id : context.masked_ids) {
+    if (id < vocab_size_) asked->forbidden.push_back(id);
+  }
+  draw.forbidden = asked->forbidden;
+  return draw;
+}
+
+absl::Status DeviceSampler::Rows(const float* logits, absl::Span<const LogitRow> rows,
+                                 const std::vector<SequenceWork>& work,
+                                 std::vector<SequenceResult>* results,
+                                 std::vector<DrawRecord>* records) {
+  std::deque<Asked> asked;  // whose elements stay where they are
+  std::vector<DrawRow> draws;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (IsForHost(work[rows[i].work], rows[i].position)) continue;
+    asked.push_back({i, {}});
+    draws.push_back(Ask(work[rows[i].work], rows[i], &asked.back()));
+  }
+  std::vector<DrawnRow> drawn;
+  if (!draws.empty()) {
+    RETURN_IF_ERROR(drawer_->Start(
+        {logits, static_cast<int64_t>(rows.size()), vocab_size_, vocab_block_}, draws));
+    ASSIGN_OR_RETURN(drawn, drawer_->Collect());
+  }
+  size_t next = 0;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const SequenceWork& of = work[rows[i].work];
+    SequenceResult* result = &(*results)[rows[i].work];
+    DrawRecord* record = &(*records)[rows[i].work];
+    if (next < asked.size() && asked[next].row == i) {
+      Take(of, rows[i].position, drawn[next++], result, record);
+      continue;
+    }
+    ASSIGN_OR_RETURN(const float* const here,
+                     side_->Bring(logits + static_cast<int64_t>(i) * vocab_size_, vocab_size_));
+    host_->Row(of, rows[i].position, here, result, record);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace tessera::worker
