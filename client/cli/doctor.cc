@@ -85,17 +85,47 @@ std::string NamesOf(const Json& list) {
   return absl::StrJoin(names, ", ");
 }
 
+// A clock that heat or power holds down, or a pair of devices that cannot reach each other, costs
+// speed and is told; it is no failure.
+void AddCudaDevice(const Json& device, const std::string& driver, std::vector<Check>& checks) {
+  std::string detail = absl::StrCat(
+      device.value("name", "?"), " at ", device.value("bus", "?"), ", compute capability ",
+      device.value("compute_capability", "?"), ", ", device.value("clock_mhz", 0), " MHz, ",
+      HumanBytes(device.value("free_bytes", int64_t{0})), " free of ",
+      HumanBytes(device.value("total_bytes", int64_t{0})), "; driver ", driver);
+  if (device.contains("clock_now_mhz")) {
+    absl::StrAppend(&detail, "; now ", device.value("clock_now_mhz", 0), " of ",
+                    device.value("max_clock_mhz", 0), " MHz, memory ",
+                    device.value("memory_clock_mhz", 0), " MHz, ", device.value("nvlinks", 0),
+                    " NVLinks, PCIe ", device.value("pcie", "?"));
+  }
+  const std::string slowed = device.value("slowed_by", "");
+  if (!slowed.empty()) absl::StrAppend(&detail, "; SLOWED by ", slowed);
+  checks.push_back({absl::StrCat("cuda device ", device.value("index", 0)), true, detail});
+}
+
 // A machine without CUDA is as good; what is missing is told.
 void AddCudaReport(const Json& cuda, std::vector<Check>& checks) {
-  for (const Json& device : cuda.value("devices", Json::array())) {
-    checks.push_back({absl::StrCat("cuda device ", device.value("index", 0)), true,
-                      absl::StrCat(device.value("name", "?"), " at ", device.value("bus", "?"),
-                                   ", compute capability ", device.value("compute_capability", "?"),
-                                   ", ", device.value("clock_mhz", 0), " MHz, ",
-                                   HumanBytes(device.value("free_bytes", int64_t{0})), " free of ",
-                                   HumanBytes(device.value("total_bytes", int64_t{0})),
-                                   "; driver for CUDA ", cuda.value("driver", "?"))});
+  std::string driver = absl::StrCat("for CUDA ", cuda.value("driver", "?"));
+  if (cuda.contains("driver_package")) {
+    driver = absl::StrCat(cuda.value("driver_package", "?"), " ", driver);
   }
+  for (const Json& device : cuda.value("devices", Json::array())) {
+    AddCudaDevice(device, driver, checks);
+  }
+  for (const Json& link : cuda.value("links", Json::array())) {
+    const std::vector<int> devices = link.value("devices", std::vector<int>());
+    checks.push_back(
+        {absl::StrCat("cuda link ", absl::StrJoin(devices, "-")), true,
+         absl::StrCat(link.value("path", "?"), link.value("peer_access", false)
+                                                   ? ""
+                                                   : ", no peer access: by way of the host")});
+  }
+  const std::string nvml = cuda.value("nvml_problem", "");
+  if (!nvml.empty()) checks.push_back({"cuda clocks and links", true, "not known: " + nvml});
+  if (cuda.contains("nccl")) checks.push_back({"nccl", true, cuda.value("nccl", "?")});
+  const std::string nccl = cuda.value("nccl_problem", "");
+  if (!nccl.empty()) checks.push_back({"nccl", true, absl::StrCat("not used: ", nccl)});
   const std::string problem = cuda.value("problem", "");
   if (!problem.empty()) checks.push_back({"cuda", true, absl::StrCat("not used: ", problem)});
 }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <functional>
 #include <memory>
 #include <numeric>
 #include <thread>
@@ -18,7 +19,10 @@
 #include "absl/time/time.h"
 #include "shard_loader/status_macros.h"
 #include "worker/app/session_store.h"
+#include "worker/backend/cuda_library.h"
+#include "worker/comm/device_comms.h"
 #include "worker/comm/factory.h"
+#include "worker/comm/nccl_library.h"
 #include "worker/comm/pair_test.h"
 
 namespace tessera::worker {
@@ -31,11 +35,18 @@ absl::StatusOr<std::vector<PairTiming>> TestRank(const CommOptions& options) {
   return TestPairs(*comms.group, PairTestOptions());
 }
 
+// What a rank of the test is given.
+struct RankPlace {
+  int rank = 0;
+  int fd = -1;  // of shared memory
+  KeyValueStore* store = nullptr;
+};
+using Timings = absl::StatusOr<std::vector<PairTiming>>;
+
 // All ranks as threads of this process.
-absl::StatusOr<std::vector<PairTiming>> TestThreads(const std::string& kind, int num_ranks) {
-  std::vector<CommOptions> options(num_ranks);
+Timings TestThreads(int num_ranks, const std::function<Timings(const RankPlace&)>& test) {
   std::vector<std::unique_ptr<SessionStore>> stores(num_ranks);
-  std::vector<absl::StatusOr<std::vector<PairTiming>>> results(num_ranks);
+  std::vector<Timings> results(num_ranks);
   int fd = memfd_create("tessera-comm", MFD_CLOEXEC | MFD_ALLOW_SEALING);
   if (fd < 0) return absl::ErrnoToStatus(errno, "memfd_create");
   for (int rank = 0; rank < num_ranks; ++rank) {
@@ -51,15 +62,33 @@ absl::StatusOr<std::vector<PairTiming>> TestThreads(const std::string& kind, int
   }
   std::vector<std::thread> threads;
   for (int rank = 0; rank < num_ranks; ++rank) {
-    options[rank] = {.kind = kind, .rank = rank, .tp = num_ranks, .timeout = kTimeout};
-    options[rank].shm_fd = fd;
-    options[rank].store = stores[rank].get();
-    threads.emplace_back([&, rank] { results[rank] = TestRank(options[rank]); });
+    threads.emplace_back([&, rank] { results[rank] = test({rank, fd, stores[rank].get()}); });
   }
   for (std::thread& thread : threads) thread.join();
   close(fd);
   for (const auto& result : results) RETURN_IF_ERROR(result.status());
   return results[0];
+}
+
+Timings TestHost(const std::string& kind, int num_ranks) {
+  return TestThreads(num_ranks, [&](const RankPlace& place) {
+    CommOptions options{.kind = kind, .rank = place.rank, .tp = num_ranks, .timeout = kTimeout};
+    options.shm_fd = place.fd;
+    options.store = place.store;
+    return TestRank(options);
+  });
+}
+
+Timings TestDevice(const std::string& plugin_dir, int device, int num_ranks,
+                   const RankPlace& place) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<Backend> backend,
+                   MakeCudaBackend(plugin_dir, "cuda", device));
+  ASSIGN_OR_RETURN(
+      const DeviceComms comms,
+      ConnectDevices(
+          backend->memory(), plugin_dir,
+          {.store = place.store, .rank = place.rank, .tp = num_ranks, .timeout = kTimeout}));
+  return TestPairs(*comms.comms.group, PairTestOptions(), backend->memory());
 }
 
 nlohmann::json Report(const std::string& comm, int num_ranks,
@@ -113,6 +142,18 @@ nlohmann::json TestMpirun(const PairCheckOptions& options) {
                                                     output.substr(0, output.find('\n')))));
 }
 
+// Empty where there are not two devices, or no NCCL.
+nlohmann::json CheckDevicePairs(const PairCheckOptions& options) {
+  const absl::StatusOr<CudaFacts> cuda = FindCuda(options.backend_dir);
+  if (!cuda.ok() || cuda->devices.size() < 2) return nlohmann::json::array();
+  if (!OpenNccl(options.backend_dir, nullptr).ok()) return nlohmann::json::array();
+  const int ranks = static_cast<int>(cuda->devices.size());
+  return Report("nccl", ranks, TestThreads(ranks, [&](const RankPlace& place) {
+                  return TestDevice(options.backend_dir, cuda->devices[place.rank].index, ranks,
+                                    place);
+                }));
+}
+
 }  // namespace
 
 nlohmann::json CheckPairs(const PairCheckOptions& options) {
@@ -120,9 +161,10 @@ nlohmann::json CheckPairs(const PairCheckOptions& options) {
   for (const std::string& comm : AvailableComms(options.backend_dir)) {
     nlohmann::json report =
         comm == "mpi" ? TestMpirun(options)
-                      : Report(comm, options.num_ranks, TestThreads(comm, options.num_ranks));
+                      : Report(comm, options.num_ranks, TestHost(comm, options.num_ranks));
     for (nlohmann::json& entry : report) pairs.push_back(std::move(entry));
   }
+  for (nlohmann::json& entry : CheckDevicePairs(options)) pairs.push_back(std::move(entry));
   return pairs;
 }
 

@@ -7,6 +7,7 @@
 #include <array>
 #include <fstream>
 #include <utility>
+#include <vector>
 
 #include <spdlog/spdlog.h>
 
@@ -21,9 +22,10 @@
 #include "worker/app/step_codec.h"
 #include "worker/backend/cuda_library.h"
 #include "worker/backend/kernel_sets.h"
+#include "worker/comm/device_comms.h"
 #include "worker/comm/factory.h"
-#include "worker/comm/nccl_communicator.h"
 #include "worker/comm/nccl_library.h"
+#include "worker/comm/pair_test.h"
 #include "worker/runner/runner.h"
 #include "worker/tensor/cpus.h"
 
@@ -194,26 +196,25 @@ absl::StatusOr<Runner*> RunnerRank::Ready() const {
   return absl::FailedPreconditionError("the rank is told to work before it is told to load");
 }
 
-// Over NCCL; an id of each communicator comes through the session's store.
-absl::StatusOr<DeviceComms> ConnectDevices(Memory& memory, const CommOptions& options) {
-  if (memory.on_host()) {
-    return absl::FailedPreconditionError(
-        "comm: nccl is between CUDA devices, but this rank computes on the CPU; use --comm auto");
+// More ranks than this are not tested pair by pair when they start: it would take seconds.
+constexpr int kMostTestedRanks = 16;
+
+// Every pair of devices exchanges data once, so that a dead link is named now and a slow one is
+// known. Collective.
+absl::Status TestDevicePairs(const DeviceComms& device, Memory& memory) {
+  if (device.comms.group->size() > kMostTestedRanks) return absl::OkStatus();
+  const PairTestOptions options{.round_trips = 10};
+  ASSIGN_OR_RETURN(const std::vector<PairTiming> timings,
+                   TestPairs(*device.comms.group, options, memory));
+  if (device.comms.group->rank() != 0) return absl::OkStatus();
+  for (const PairTiming& pair : timings) {
+    spdlog::info("nccl: ranks {} and {}: {:.1f} us, {:.0f} MB/s", pair.a, pair.b, pair.latency_us,
+                 pair.bandwidth_mb_s);
   }
-  DeviceComms device;
-  ASSIGN_OR_RETURN(device.api, OpenNccl(options.plugin_dir, memory.stream()));
-  const int ranks = options.tp * options.pp;
-  ASSIGN_OR_RETURN(device.scratch, memory.Allocate(2 * ranks, "barriers"));
-  ASSIGN_OR_RETURN(
-      device.comms,
-      ConnectNccl({.api = device.api.get(),
-                   .store = options.store,
-                   .rank = options.rank,
-                   .tp = options.tp,
-                   .pp = options.pp,
-                   .timeout = options.timeout,
-                   .scratch = {device.scratch.data(), 2 * static_cast<size_t>(ranks)}}));
-  return device;
+  for (const std::string& slow : SlowPairs(timings, options.slow_factor)) {
+    spdlog::warn("nccl: a slow link: {}", slow);
+  }
+  return absl::OkStatus();
 }
 
 absl::Status RunnerRank::Connect(const v1::Connect& connect, KeyValueStore* store) {
@@ -233,7 +234,13 @@ absl::Status RunnerRank::Connect(const v1::Connect& connect, KeyValueStore* stor
   ASSIGN_OR_RETURN(GroupComms comms, ConnectGroup(options));
   DeviceComms device;
   if (nccl) {
-    ASSIGN_OR_RETURN(device, ConnectDevices(runner->backend_memory(), options));
+    ASSIGN_OR_RETURN(device, ConnectDevices(runner->backend_memory(), options.plugin_dir,
+                                            {.store = options.store,
+                                             .rank = options.rank,
+                                             .tp = options.tp,
+                                             .pp = options.pp,
+                                             .timeout = options.timeout}));
+    RETURN_IF_ERROR(TestDevicePairs(device, runner->backend_memory()));
   }
   return runner->Connect(std::move(comms), std::move(device));
 }
@@ -285,7 +292,7 @@ std::unique_ptr<Rank> MakeRunnerRank(const RunnerRankOptions& options) {
 
 namespace {
 
-// Left to the driver, to the contexts of the ranks and to what the kernels need beside the plan.
+// Left to what no plan knows: the driver, the contexts of the ranks, recorded steps and NCCL.
 constexpr int64_t kCudaReserve = int64_t{1} << 30;
 
 void DescribeCuda(const RunnerRankOptions& options, v1::Description* description) {

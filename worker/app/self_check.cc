@@ -1,5 +1,6 @@
 #include "worker/app/self_check.h"
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -8,8 +9,48 @@
 #include "proto/rpc/version.h"
 #include "worker/backend/cuda_library.h"
 #include "worker/backend/kernel_sets.h"
+#include "worker/backend/nvml.h"
+#include "worker/comm/nccl_library.h"
 
 namespace tessera::worker {
+namespace {
+
+// Clocks and links, of the devices in `cuda`.
+void AddNvml(const std::vector<std::string>& buses, nlohmann::json* cuda) {
+  const absl::StatusOr<NvmlFacts> facts = ReadNvml(kNvmlLibrary, buses);
+  if (!facts.ok()) {
+    (*cuda)["nvml_problem"] = std::string(facts.status().message());
+    return;
+  }
+  (*cuda)["driver_package"] = facts->driver;
+  for (size_t i = 0; i < facts->devices.size(); ++i) {
+    const NvmlDevice& device = facts->devices[i];
+    nlohmann::json& entry = (*cuda)["devices"][i];
+    entry["clock_now_mhz"] = device.clock_mhz;
+    entry["max_clock_mhz"] = device.max_clock_mhz;
+    entry["memory_clock_mhz"] = device.memory_clock_mhz;
+    entry["slowed_by"] = device.slowed_by;
+    entry["nvlinks"] = device.nvlinks;
+    entry["pcie"] = absl::StrCat("gen ", device.pcie_generation, " x", device.pcie_width);
+  }
+  for (const NvmlLink& link : facts->links) {
+    (*cuda)["links"].push_back(
+        {{"devices", {(*cuda)["devices"][link.a]["index"], (*cuda)["devices"][link.b]["index"]}},
+         {"path", link.path},
+         {"peer_access", link.peer_access}});
+  }
+}
+
+void AddNccl(const std::string& plugin_dir, nlohmann::json* cuda) {
+  const absl::StatusOr<std::unique_ptr<NcclApi>> nccl = OpenNccl(plugin_dir, nullptr);
+  if (nccl.ok()) {
+    (*cuda)["nccl"] = (*nccl)->Version();
+  } else {
+    (*cuda)["nccl_problem"] = std::string(nccl.status().message());
+  }
+}
+
+}  // namespace
 
 nlohmann::json SelfCheckJson(const RunnerRankOptions& options) {
   internal::v1::Description description = DescribeWorker(options);
@@ -26,7 +67,9 @@ nlohmann::json SelfCheckJson(const RunnerRankOptions& options) {
   nlohmann::json cuda = {{"problem", description.cuda_problem()}};
   if (const absl::StatusOr<CudaFacts> facts = FindCuda(options.backend_dir); facts.ok()) {
     cuda = {{"driver", facts->driver}, {"runtime", facts->runtime}, {"plugin", facts->plugin}};
+    std::vector<std::string> buses;
     for (const CudaDevice& device : facts->devices) {
+      buses.push_back(device.bus);
       cuda["devices"].push_back(
           {{"index", device.index},
            {"name", device.name},
@@ -36,6 +79,8 @@ nlohmann::json SelfCheckJson(const RunnerRankOptions& options) {
            {"free_bytes", device.free_bytes},
            {"total_bytes", device.total_bytes}});
     }
+    AddNvml(buses, &cuda);
+    AddNccl(options.backend_dir, &cuda);
   }
   return {{"version", std::string(rpc::Version())},
           {"host", description.host()},

@@ -42,6 +42,7 @@ class NcclApi {
   virtual Stream Query(std::string* error) = 0;
 
   virtual std::string ErrorText(int result) = 0;
+  virtual std::string Version() = 0;  // "2.28.3"
 };
 
 }  // namespace tessera::worker

@@ -116,6 +116,12 @@ class NcclLibrary final : public NcclApi {
   std::string ErrorText(int result) override {
     return table_.get_error_string(static_cast<ncclResult_t>(result));
   }
+  std::string Version() override {
+    int version = 0;
+    table_.get_version(&version);
+    return std::to_string(version / 10000) + "." + std::to_string(version / 100 % 100) + "." +
+           std::to_string(version % 100);
+  }
 
  private:
   static ncclComm_t Comm(void* comm) { return static_cast<ncclComm_t>(comm); }

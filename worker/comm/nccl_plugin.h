@@ -11,7 +11,7 @@ class NcclApi;
 }
 
 // Goes up with every change of NcclApi.
-#define TESSERA_NCCL_PLUGIN_VERSION 1
+#define TESSERA_NCCL_PLUGIN_VERSION 2
 #define TESSERA_NCCL_PLUGIN_ENTRY "tessera_nccl_plugin"
 
 extern "C" {

@@ -40,8 +40,8 @@ void Fill(int from, int round, Bytes& bytes) {
 // One pair, from the side of `comm`'s rank; `first` sends first.
 class Pair {
  public:
-  Pair(Communicator& comm, int peer, const PairTestOptions& options)
-      : comm_(comm), peer_(peer), first_(comm.rank() < peer), options_(options) {}
+  Pair(Communicator& comm, int peer, const PairTestOptions& options, Memory& memory)
+      : comm_(comm), peer_(peer), first_(comm.rank() < peer), options_(options), memory_(memory) {}
 
   absl::Status Run(PairTiming& timing) {
     std::vector<double> times;
@@ -57,16 +57,26 @@ class Pair {
  private:
   // Round trips, timed; checking is left out of the time.
   absl::Status Exchange(uint64_t tag, size_t size, int rounds, std::vector<double>& times) {
-    Bytes out(size), in(size), expected(size);
+    const auto count = static_cast<int64_t>(size);
+    ASSIGN_OR_RETURN(Buffer out, memory_.Allocate(count, "a test of a pair"));
+    ASSIGN_OR_RETURN(Buffer in, memory_.Allocate(count, "a test of a pair"));
+    const absl::Span<std::byte> sent(out.data(), size);
+    const absl::Span<std::byte> received(in.data(), size);
+    Bytes own(size), found(size), expected(size);
     for (int round = 0; round < rounds; ++round) {
-      Fill(comm_.rank(), round, out);
+      Fill(comm_.rank(), round, own);
       Fill(peer_, round, expected);
+      memory_.CopyIn(own.data(), count, out.data());
+      RETURN_IF_ERROR(memory_.Finish());
       const auto start = steady_clock::now();
-      if (first_) RETURN_IF_ERROR(comm_.Send(peer_, tag, out));
-      RETURN_IF_ERROR(comm_.Recv(peer_, tag, absl::MakeSpan(in)));
-      if (!first_) RETURN_IF_ERROR(comm_.Send(peer_, tag, out));
+      if (first_) RETURN_IF_ERROR(comm_.Send(peer_, tag, sent));
+      RETURN_IF_ERROR(comm_.Recv(peer_, tag, received));
+      if (!first_) RETURN_IF_ERROR(comm_.Send(peer_, tag, sent));
+      RETURN_IF_ERROR(memory_.Finish());
       times.push_back(MicrosecondsSince(start));
-      if (in == expected) continue;
+      memory_.CopyOut(in.data(), count, found.data());
+      RETURN_IF_ERROR(memory_.Finish());
+      if (found == expected) continue;
       return absl::DataLossError(
           absl::StrCat("comm: ", size, " bytes from rank ", peer_, " to rank ", comm_.rank(),
                        " arrived changed; do not serve over this connection"));
@@ -78,7 +88,25 @@ class Pair {
   const int peer_;
   const bool first_;
   const PairTestOptions& options_;
+  Memory& memory_;
 };
+
+// Every rank gets what rank `from` says of a pair.
+absl::StatusOr<PairTiming> Tell(Communicator& comm, int from, const PairTiming& timing,
+                                Memory& memory) {
+  constexpr int64_t kBytes = sizeof(PairTiming);
+  ASSIGN_OR_RETURN(Buffer room, memory.Allocate(kBytes, "a test of a pair"));
+  if (comm.rank() == from) memory.CopyIn(&timing, kBytes, room.data());
+  RETURN_IF_ERROR(memory.Finish());
+  std::vector<absl::Span<std::byte>> recv(comm.size());
+  recv[from] = {room.data(), kBytes};
+  const size_t bytes = comm.rank() == from ? kBytes : 0;
+  RETURN_IF_ERROR(comm.AllGather({room.data(), bytes}, recv));
+  PairTiming told;
+  memory.CopyOut(room.data(), kBytes, &told);
+  RETURN_IF_ERROR(memory.Finish());
+  return told;
+}
 
 absl::Status NamePair(const absl::Status& status, int a, int b) {
   return absl::Status(status.code(),
@@ -88,25 +116,20 @@ absl::Status NamePair(const absl::Status& status, int a, int b) {
 }  // namespace
 
 absl::StatusOr<std::vector<PairTiming>> TestPairs(Communicator& comm,
-                                                  const PairTestOptions& options) {
+                                                  const PairTestOptions& options, Memory& memory) {
   std::vector<PairTiming> timings;
   for (int a = 0; a < comm.size(); ++a) {
     for (int b = a + 1; b < comm.size(); ++b) {
       PairTiming timing{a, b};
       if (comm.rank() == a || comm.rank() == b) {
-        const absl::Status status = Pair(comm, comm.rank() == a ? b : a, options).Run(timing);
+        const int peer = comm.rank() == a ? b : a;
+        const absl::Status status = Pair(comm, peer, options, memory).Run(timing);
         if (!status.ok()) return NamePair(status, a, b);
       }
       // The first of the pair tells its timing, which also keeps the pairs from overlapping.
-      std::vector<PairTiming> told(comm.size());
-      std::vector<absl::Span<std::byte>> recv(comm.size());
-      const std::byte* own = reinterpret_cast<const std::byte*>(&timing);
-      if (comm.rank() == a) told[a] = timing;
-      recv[a] = {reinterpret_cast<std::byte*>(&told[a]), sizeof(PairTiming)};
-      const size_t bytes = comm.rank() == a ? sizeof(PairTiming) : 0;
-      const absl::Status status = comm.AllGather({own, bytes}, recv);
-      if (!status.ok()) return NamePair(status, a, b);
-      timings.push_back(told[a]);
+      const absl::StatusOr<PairTiming> told = Tell(comm, a, timing, memory);
+      if (!told.ok()) return NamePair(told.status(), a, b);
+      timings.push_back(*told);
     }
   }
   return timings;

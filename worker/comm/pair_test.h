@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "worker/comm/communicator.h"
+#include "worker/tensor/memory.h"
 
 namespace tessera::worker {
 
@@ -28,10 +29,12 @@ struct PairTiming {
 };
 
 // Collective: all ranks call it with equal options; pairs are tested one after another. Every rank
-// gets all timings, ordered by (a, b). An error names the pair: DATA_LOSS where bytes changed, else
+// gets all timings, ordered by (a, b). `memory`: what the communicator's spans lie in; copies to
+// and from the host are not timed. An error names the pair: DATA_LOSS where bytes changed, else
 // that of the communicator.
 absl::StatusOr<std::vector<PairTiming>> TestPairs(Communicator& comm,
-                                                  const PairTestOptions& options);
+                                                  const PairTestOptions& options,
+                                                  Memory& memory = HostMemory());
 
 // Sentences about pairs that are much slower than the median pair; empty where all are alike.
 std::vector<std::string> SlowPairs(absl::Span<const PairTiming> timings, double slow_factor);

@@ -121,6 +121,7 @@ class FakeNccl final : public worker::NcclApi {
   std::string ErrorText(int result) override {
     return result == kFakeError ? "internal error - please report" : "?";
   }
+  std::string Version() override { return "0.0.0"; }
 
  private:
   struct Comm {
