@@ -33,7 +33,7 @@ while [ $# -gt 0 ]; do
   shift
 done
 
-programs="cuda_device_test golden_cuda_device_test cuda_bench"
+programs="cuda_device_test golden_cuda_device_test nccl_device_test cuda_bench"
 models="llama3_gqa llama_small mistral qwen2 qwen3 deepseek_v3 gpt_oss mixtral"
 
 build() {
@@ -60,7 +60,7 @@ make_pack() {
     done
   done
   for model in $models; do cp -r "tests/fixtures/checkpoints/$model" "$pack/tests/fixtures/checkpoints/"; done
-  cp deploy/gpu-check.sh tests/bench/cuda/torch_steps.py "$pack/"
+  cp deploy/gpu-check.sh tests/bench/cuda/torch_steps.py tests/bench/cuda/summary.py "$pack/"
   echo "$pack: $(du -sh "$pack" | cut -f1); copy it to the machine with the GPU and run its gpu-check.sh"
 }
 
@@ -135,6 +135,7 @@ if ! check "the kernels on the device" run cuda_device_test; then
   exit 77
 fi
 check "whole models on the device" run golden_cuda_device_test
+check "nccl between two processes on one card" run nccl_device_test || true
 if command -v compute-sanitizer >/dev/null; then
   for tool in memcheck racecheck; do
     check "compute-sanitizer $tool" sanitize "$tool" cuda_device_test "device: a row of*"
@@ -154,6 +155,14 @@ if command -v python3 >/dev/null; then
   python3 "$steps" "$layers" >"$output" 2>/dev/null || echo '{"bench": "torch", "missing": "it failed"}' >"$output"
   cat "$output"
   cat "$output" >>"$records"
+  # What was measured as fractions of the limits of this run, and beside PyTorch.
+  if python3 "$(dirname "$steps")/summary.py" "$records" >"$output"; then
+    cat "$output"
+    tail -n 1 "$output" >>"$records"
+  else
+    record "summary" FAILED 0
+    failed=1
+  fi
 fi
 
 { printf '[\n'; sed '$!s/$/,/' "$records"; printf ']\n'; } >"$json"

@@ -74,6 +74,7 @@ DeviceScratch PlanDeviceScratch(const DecoderSpec& spec, const RankPlan& plan,
     // One row with everything that a request may name; most often those of many rows fit.
     scratch.draw_lists = std::max((length + 4 * spec.vocab_size) * kWord,
                                   std::min(rows * length * kWord, int64_t{1} << 20));
+    scratch.most_draws = rows;
     scratch.draw_rows = rows * (spec.vocab_size * kDeviceDrawBytesPerId +
                                 blocks * kDeviceDrawBytesPerBlock + kDeviceDrawBytesPerRow);
   }

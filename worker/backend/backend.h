@@ -50,7 +50,8 @@ class Backend {
   // Draws where the logits lie; null where that is the host (worker/sampling).
   virtual Drawer* drawer() = 0;
 
-  // output[i] = row ids[i] of the packed `table`: a copy. ids: [count], each below table.rows.
+  // output[i] = row ids[i] of the packed `table`: a copy. ids: [count], each below table.rows, or
+  // where there is a drawer a DrawnId.
   virtual void EmbedRows(const PackedMatrix& table, const int64_t* ids, int64_t count,
                          float* output) = 0;
   // output = weight * (input normed as NormKind says) + bias, row by row.

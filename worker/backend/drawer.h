@@ -72,11 +72,17 @@ struct DrawArgs {
 class Drawer {
  public:
   virtual ~Drawer() = default;
-  // Begins; the logits may be written anew by what is asked of the backend after it.
+  // Begins; the logits may be written anew by what is asked of the backend after it. At most two
+  // are under way. Until the next one, ids of EmbedRows may name what it draws (DrawnId).
   virtual absl::Status Start(const DrawArgs& args, absl::Span<const DrawRow> rows) = 0;
-  // Waits for what was started since the last call: its rows, in their order.
+  // Waits for the oldest that was started, and not for what was asked of the backend since: its
+  // rows, in their order.
   virtual absl::StatusOr<std::vector<DrawnRow>> Collect() = 0;
 };
+
+// An id of EmbedRows that the host does not know yet: what was drawn for the `index`-th row of the
+// last Start, which drew all its rows together; id 0 where nothing was.
+constexpr int64_t DrawnId(int64_t index) { return -1 - index; }
 
 }  // namespace tessera::worker
 

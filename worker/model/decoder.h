@@ -22,10 +22,13 @@
 
 namespace tessera::worker {
 
+inline constexpr uint32_t kDrawnIds = 1u << 31;
+
 // The tokens of a step: the same on every rank of the group.
 struct Batch {
-  uint64_t step = 0;              // tags the messages between stages
-  const uint32_t* ids = nullptr;  // [rows.num_rows]
+  uint64_t step = 0;  // tags the messages between stages
+  // [rows.num_rows]; kDrawnIds + i: what the backend's drawer draws for row i of its last start.
+  const uint32_t* ids = nullptr;
   RowTable rows;
   // Every row is a sequence of its own, or padding at the end (position -1): few different numbers
   // of rows come (worker/backend/graph_rows.h).

@@ -40,7 +40,10 @@ absl::Status Decoder::Embed(const Batch& batch, const ForwardState& state) const
 
 void Decoder::EmbedIds(const uint32_t* ids, int64_t num_rows, float* output,
                        const ForwardState& state) const {
-  const std::vector<int64_t> rows(ids, ids + num_rows);
+  std::vector<int64_t> rows(ids, ids + num_rows);
+  for (int64_t& row : rows) {
+    if (row >= kDrawnIds) row = DrawnId(row - kDrawnIds);
+  }
   state.backend->EmbedRows(weights_->embedding(), rows.data(), num_rows, output);
 }
 

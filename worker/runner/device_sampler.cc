@@ -56,7 +56,6 @@ void Take(const SequenceWork& work, uint32_t position, const DrawnRow& drawn,
   record->outcome = DrawRecord::kDrawn;
   record->ids.push_back(drawn.id);
   result->tokens.push_back(ToToken(drawn));
-  work.sequence->start.token_ids.push_back(drawn.id);
 }
 
 }  // namespace
@@ -116,12 +115,44 @@ absl::Status DeviceSampler::Rows(const float* logits, absl::Span<const LogitRow>
     SequenceResult* result = &(*results)[rows[i].work];
     DrawRecord* record = &(*records)[rows[i].work];
     if (next < asked.size() && asked[next].row == i) {
+      const size_t before = record->ids.size();
       Take(of, rows[i].position, drawn[next++], result, record);
+      // As StepSampler::Row does, whose Finish takes them away again.
+      if (record->ids.size() > before) of.sequence->start.token_ids.push_back(record->ids.back());
       continue;
     }
     ASSIGN_OR_RETURN(const float* const here,
                      side_->Bring(logits + static_cast<int64_t>(i) * vocab_size_, vocab_size_));
     host_->Row(of, rows[i].position, here, result, record);
+  }
+  return absl::OkStatus();
+}
+
+bool DeviceSampler::CanDraw(const SequenceStart& start) {
+  return start.sampling.typical_p >= 1.0f && start.logprobs.value_or(0) <= kMaxDrawerTop &&
+         start.prompt_logprobs.value_or(0) <= kMaxDrawerTop;
+}
+
+absl::Status DeviceSampler::Start(const float* logits, absl::Span<const LogitRow> rows,
+                                  const std::vector<SequenceWork>& work) {
+  std::deque<Asked> asked;
+  std::vector<DrawRow> draws;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    asked.push_back({i, {}});
+    draws.push_back(Ask(work[rows[i].work], rows[i], &asked.back()));
+  }
+  return drawer_->Start({logits, static_cast<int64_t>(rows.size()), vocab_size_, vocab_block_},
+                        draws);
+}
+
+absl::Status DeviceSampler::Finish(absl::Span<const LogitRow> rows,
+                                   const std::vector<SequenceWork>& work,
+                                   std::vector<SequenceResult>* results,
+                                   std::vector<DrawRecord>* records) {
+  ASSIGN_OR_RETURN(const std::vector<DrawnRow> drawn, drawer_->Collect());
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const size_t w = rows[i].work;
+    Take(work[w], rows[i].position, drawn[i], &(*results)[w], &(*records)[w]);
   }
   return absl::OkStatus();
 }

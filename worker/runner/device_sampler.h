@@ -42,6 +42,14 @@ class DeviceSampler {
                     const std::vector<SequenceWork>& work, std::vector<SequenceResult>* results,
                     std::vector<DrawRecord>* records);
 
+  // The same in two parts, for rows of sequences that CanDraw: both leave the sequences' ids alone.
+  // The second is of the oldest first that has not been finished.
+  static bool CanDraw(const SequenceStart& start);
+  absl::Status Start(const float* logits, absl::Span<const LogitRow> rows,
+                     const std::vector<SequenceWork>& work);
+  absl::Status Finish(absl::Span<const LogitRow> rows, const std::vector<SequenceWork>& work,
+                      std::vector<SequenceResult>* results, std::vector<DrawRecord>* records);
+
  private:
   // A row that the device draws, with what it points to.
   struct Asked {

@@ -28,6 +28,7 @@
 #include "worker/runner/error_site.h"
 #include "worker/runner/host_side.h"
 #include "worker/runner/ids_hash.h"
+#include "worker/runner/lagged_step.h"
 #include "worker/runner/model_drafter.h"
 #include "worker/runner/sequences.h"
 #include "worker/runner/step_sampler.h"
@@ -93,6 +94,11 @@ struct StepRows {
   bool single_tokens = false;  // one row for every piece of work, and padding
 };
 
+// A step of a sequence that a device draws for, in one row of logits.
+bool CanLag(const SequenceStart& start) {
+  return !start.prompt_logprobs.has_value() && DeviceSampler::CanDraw(start);
+}
+
 std::vector<uint64_t> SequencesByRow(const std::vector<SequenceWork>& work) {
   std::vector<uint64_t> sequences;
   for (const SequenceWork& each : work) {
@@ -153,7 +159,9 @@ class Runner::Impl {
   // Append to `done` what is complete.
   absl::Status RunAhead(const StepInput& step, std::vector<StepOutput>* done);
   absl::Status Settle(size_t count, std::vector<StepOutput>* done);
-  size_t num_open() const { return open_.size(); }
+  // What Settle and the step that waits for its tokens leave open.
+  absl::Status SettleAll(std::vector<StepOutput>* done);
+  size_t num_open() const { return open_.size() + (lagged_.has_value() ? 1 : 0); }
   void Abort(const absl::Status& why);
   Memory& backend_memory() { return backend_->memory(); }
 
@@ -179,6 +187,12 @@ class Runner::Impl {
 
   absl::Status CheckReady();
   absl::Status RunStep(const StepInput& step, std::vector<StepOutput>* done);
+  // Whether a step's tokens can be drawn, all in one, while the next is computed.
+  bool CanLag(const StepInput& step) const;
+  absl::Status Lag(uint64_t step, std::vector<SequenceWork> work, const StepRows& rows,
+                   const ForwardState& state, std::vector<StepOutput>* done);
+  // The lagged step's tokens. `next`: the step behind it, or null.
+  absl::Status ConcludeLagged(LaggedStep* next, std::vector<StepOutput>* done);
   // Settles what has to be known before `step`.
   absl::Status SettleFor(const StepInput& step, std::vector<StepOutput>* done);
   StepOutput Conclude(uint64_t step, const std::vector<SequenceWork>& work,
@@ -206,6 +220,7 @@ class Runner::Impl {
   std::optional<DeviceSampler> device_sampler_;  // likewise, where a device holds the logits
   std::unique_ptr<Decoder> decoder_;
   absl::Status broken_;
+  std::optional<LaggedStep> lagged_;
   std::deque<OpenStep> open_;
   size_t open_bytes_ = 0;
 
@@ -310,6 +325,9 @@ absl::Status Runner::Impl::CheckReady() {
 
 absl::Status Runner::Impl::RunAhead(const StepInput& step, std::vector<StepOutput>* done) {
   RETURN_IF_ERROR(CheckReady());
+  if (lagged_.has_value() && !(CanLag(step) && lagged_->CanBeFollowedBy(step))) {
+    RETURN_IF_ERROR(ConcludeLagged(nullptr, done));
+  }
   RETURN_IF_ERROR(SettleFor(step, done));
   RETURN_IF_ERROR(RunStep(step, done));
   // More than may be on its way without holding up the sender, who others may be waiting for.
@@ -360,10 +378,62 @@ absl::Status Runner::Impl::Settle(size_t count, std::vector<StepOutput>* done) {
   return absl::OkStatus();
 }
 
+absl::Status Runner::Impl::SettleAll(std::vector<StepOutput>* done) {
+  RETURN_IF_ERROR(CheckReady());
+  if (lagged_.has_value()) RETURN_IF_ERROR(ConcludeLagged(nullptr, done));
+  return Settle(open_.size(), done);
+}
+
+bool Runner::Impl::CanLag(const StepInput& step) const {
+  if (!device_sampler_.has_value() || comms_.group->size() > 1 || trace_ != nullptr) return false;
+  if (step.hash_residual || step.entries.empty()) return false;
+  if (static_cast<int64_t>(step.entries.size()) > workspace_.layout().logit_rows) return false;
+  for (const SequenceStep& entry : step.entries) {
+    const Sequence* sequence = sequences_.Find(entry.sequence);
+    if (sequence == nullptr) continue;  // it starts now, or is refused
+    if (!worker::CanLag(sequence->start)) return false;
+  }
+  return std::all_of(step.starts.begin(), step.starts.end(),
+                     [](const SequenceStart& start) { return worker::CanLag(start); });
+}
+
+absl::Status Runner::Impl::Lag(uint64_t step, std::vector<SequenceWork> work, const StepRows& rows,
+                               const ForwardState& state, std::vector<StepOutput>* done) {
+  std::vector<LogitRow> logit_rows;
+  for (size_t i = 0; i < rows.logit_rows.size(); ++i) {
+    const int32_t position = rows.positions[rows.logit_rows[i]];
+    logit_rows.push_back({rows.logit_work[i], static_cast<uint32_t>(position)});
+  }
+  LaggedStep next(step, std::move(work), std::move(logit_rows));
+  if (!next.rows().empty()) {
+    RETURN_IF_ERROR(decoder_->Logits(rows.logit_rows, state));
+    RETURN_IF_ERROR(device_sampler_->Start(workspace_.At(workspace_.layout().logits), next.rows(),
+                                           next.work()));
+  }
+  next.AdvanceAhead(&sequences_);
+  if (lagged_.has_value()) RETURN_IF_ERROR(ConcludeLagged(&next, done));
+  lagged_ = std::move(next);
+  return absl::OkStatus();
+}
+
+absl::Status Runner::Impl::ConcludeLagged(LaggedStep* next, std::vector<StepOutput>* done) {
+  const LaggedStep step = *std::exchange(lagged_, std::nullopt);
+  std::vector<SequenceResult> results(step.work().size());
+  std::vector<DrawRecord> records(step.work().size());
+  if (!step.rows().empty()) {
+    broken_ = At(device_sampler_->Finish(step.rows(), step.work(), &results, &records));
+    RETURN_IF_ERROR(broken_);
+  }
+  done->push_back(step.Resolve(records, std::move(results), &sequences_, next));
+  return absl::OkStatus();
+}
+
 absl::Status Runner::Impl::RunStep(const StepInput& step, std::vector<StepOutput>* done) {
+  const bool lags = CanLag(step);
   absl::StatusOr<std::vector<SequenceWork>> begun = sequences_.Begin(step);
   if (!begun.ok()) return At(begun.status());
   std::vector<SequenceWork> work = *std::move(begun);
+  if (work.empty() && lagged_.has_value()) RETURN_IF_ERROR(ConcludeLagged(nullptr, done));
   uint64_t residual_hash = 0;
   for (const BlockCopy& copy : step.copies) cache_.CopyBlock(copy.from, copy.to);
   if (sampler_.has_value()) sampler_->Follow(step);
@@ -371,6 +441,7 @@ absl::Status Runner::Impl::RunStep(const StepInput& step, std::vector<StepOutput
   std::vector<DrawRecord> records(work.size());
   if (!work.empty()) {
     StepRows rows = LayOut(work);
+    if (lagged_.has_value()) lagged_->FillUnknown(work, &rows.ids);
     const int64_t num_rows = static_cast<int64_t>(rows.ids.size());
     if (host_side_ != nullptr) Pad(options_.max_num_batched_tokens, &rows);
     Batch batch;
@@ -384,6 +455,10 @@ absl::Status Runner::Impl::RunStep(const StepInput& step, std::vector<StepOutput
                                 &comms,         &layers_done_, trace_.get()};
     if (trace_ != nullptr) trace_->Begin(SequencesByRow(work));
     broken_ = At(decoder_->Forward(batch, state));
+    if (broken_.ok() && lags) {
+      broken_ = At(Lag(step.step, std::move(work), rows, state, done));
+      return broken_;
+    }
     if (broken_.ok()) broken_ = At(backend_->memory().Finish());
     if (trace_ != nullptr) trace_->Flush();
     if (broken_.ok() && step.hash_residual) {
@@ -559,14 +634,14 @@ absl::StatusOr<std::vector<StepOutput>> Runner::RunAhead(const StepInput& step) 
 }
 absl::StatusOr<std::vector<StepOutput>> Runner::Settle() {
   std::vector<StepOutput> done;
-  RETURN_IF_ERROR(impl_->Settle(impl_->num_open(), &done));
+  RETURN_IF_ERROR(impl_->SettleAll(&done));
   return done;
 }
 size_t Runner::num_open() const { return impl_->num_open(); }
 absl::StatusOr<StepOutput> Runner::Run(const StepInput& step) {
   std::vector<StepOutput> done;
   RETURN_IF_ERROR(impl_->RunAhead(step, &done));
-  RETURN_IF_ERROR(impl_->Settle(impl_->num_open(), &done));
+  RETURN_IF_ERROR(impl_->SettleAll(&done));
   return std::move(done.back());
 }
 uint64_t Runner::progress() const { return impl_->layers_done_.load(std::memory_order_relaxed); }

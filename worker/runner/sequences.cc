@@ -215,4 +215,27 @@ void SequenceTable::Advance(const SequenceWork& work, const DrawRecord& record) 
   if (RoomToDraw(sequence) == 0) sequence.finish = Finish::kLength;
 }
 
+void SequenceTable::AdvanceAhead(const SequenceWork& work) {
+  Sequence& sequence = *work.sequence;
+  sequence.computed = work.end;
+  if (work.draws) sequence.start.token_ids.push_back(kUnknownId);
+  if (sequence.computed < sequence.known() - (work.draws ? 1 : 0)) return;
+  if (RoomToDraw(sequence) == 0) sequence.finish = Finish::kLength;
+}
+
+void SequenceTable::Resolve(Sequence* sequence, uint32_t position, const DrawRecord& record) {
+  std::vector<uint32_t>& ids = sequence->start.token_ids;
+  if (record.outcome != DrawRecord::kDrawn) {
+    ids.resize(position);
+    sequence->computed = std::min(sequence->computed, position);
+    sequence->finish = Finish::kFailed;
+    return;
+  }
+  ids[position] = record.ids.front();
+  if (!IsStop(*sequence, ids[position])) return;
+  ids.resize(position + 1);
+  sequence->computed = std::min(sequence->computed, position);
+  sequence->finish = Finish::kStop;
+}
+
 }  // namespace tessera::worker

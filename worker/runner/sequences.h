@@ -12,6 +12,8 @@
 
 namespace tessera::worker {
 
+inline constexpr uint32_t kUnknownId = 0xffffffff;  // the place of a token that is not known yet
+
 struct Sequence {
   SequenceStart start;    // its token_ids grow with what is drawn
   uint32_t computed = 0;  // tokens whose keys and values are in the cache
@@ -73,10 +75,23 @@ class SequenceTable {
   // stop id, max_tokens or the context says so.
   void Advance(const SequenceWork& work, const DrawRecord& record);
 
+  // For a token that is drawn and not known yet: the sequence goes on behind a place for it, and
+  // ends where the number of its tokens says so. Each is resolved, in order, before Advance is
+  // called for the sequence again.
+  void AdvanceAhead(const SequenceWork& work);
+  // `record` says what was drawn for the token at `position`; where the sequence ends with it, what
+  // was taken to follow is forgotten.
+  void Resolve(Sequence* sequence, uint32_t position, const DrawRecord& record);
+
   // Ids that may still be added to the sequence.
   uint32_t RoomToDraw(const Sequence& sequence) const;
 
   size_t size() const { return sequences_.size(); }
+  // Null where it is not known.
+  const Sequence* Find(uint64_t sequence) const {
+    const auto it = sequences_.find(sequence);
+    return it == sequences_.end() ? nullptr : &it->second;
+  }
 
  private:
   absl::Status Check(const StepInput& step) const;

@@ -96,18 +96,19 @@ void FillWeights(Memory& memory, Buffer& image) {
 
 class Bench {
  public:
-  Bench(std::unique_ptr<worker::Backend> backend, int64_t layers)
+  Bench(std::unique_ptr<worker::Backend> backend, int64_t layers,
+        const shard_loader::WeightFormat& format)
       : backend_(std::move(backend)), spec_(Llama8B(layers)) {
     plan_ = Require(shard_loader::MakeRankPlans(spec_, {}))[0];
     layout_ = shard_loader::MakeWorkspaceLayout(spec_, plan_, {kContext, kMaxSequences});
     Memory& memory = backend_->memory();
-    Buffer image = Require(memory.Allocate(
-        shard_loader::MakePackedLayout(spec_, plan_, DType::kBF16).bytes, "the weights"));
+    Buffer image = Require(
+        memory.Allocate(shard_loader::MakePackedLayout(spec_, plan_, format).bytes, "the weights"));
     FillWeights(memory, image);
     weight_bytes_ = image.size();
     decoder_ = std::make_unique<worker::Decoder>(
-        spec_, plan_,
-        Require(worker::Weights::Create(spec_, plan_, DType::kBF16, std::move(image))), kContext);
+        spec_, plan_, Require(worker::Weights::Create(spec_, plan_, format, std::move(image))),
+        kContext);
     num_blocks_ = kMaxSequences * 1024 / kBlockTokens;
     cache_.emplace_back(
         Require(worker::KvCache::Create(spec_, plan_, DType::kBF16, num_blocks_, memory)));
@@ -129,7 +130,7 @@ class Bench {
 
   // Seconds of a step: `sequences` of them, each with `tokens` new ones after `before`; with logits
   // of the last of each.
-  double Step(int64_t sequences, int64_t tokens, int64_t before, bool repeat) {
+  double Step(int64_t sequences, int64_t tokens, int64_t before, bool repeat, bool draws = false) {
     std::vector<uint32_t> ids;
     std::vector<int32_t> positions, last;
     std::vector<std::vector<uint32_t>> blocks(sequences);
@@ -157,11 +158,28 @@ class Bench {
       for (size_t i = 0; i < last.size(); i += layout_.logit_rows) {
         const size_t count = std::min<size_t>(layout_.logit_rows, last.size() - i);
         Require(decoder_->Logits(absl::MakeConstSpan(last).subspan(i, count), state));
+        if (draws) Draw(static_cast<int64_t>(count));
       }
     });
   }
 
  private:
+  // Tokens of `rows` rows of logits, by what most requests ask for.
+  void Draw(int64_t rows) {
+    std::vector<worker::DrawRow> draws(rows);
+    for (int64_t r = 0; r < rows; ++r) {
+      draws[r].row = r;
+      draws[r].temperature = 0.8f;
+      draws[r].top_k = 50;
+      draws[r].top_p = 0.95f;
+      draws[r].seed = static_cast<uint64_t>(r);
+    }
+    worker::Drawer& drawer = *backend_->drawer();
+    Require(drawer.Start(
+        {workspace_[0].At(layout_.logits), rows, spec_.vocab_size, plan_.vocab_block}, draws));
+    Require(drawer.Collect());
+  }
+
   const std::unique_ptr<worker::Backend> backend_;
   const shard_loader::DecoderSpec spec_;
   shard_loader::RankPlan plan_;
@@ -175,22 +193,34 @@ class Bench {
   std::atomic<uint64_t> layers_done_{0};
 };
 
+// Random bytes are as good as codes; scales among them make no number that slows anything down.
+void RunInt8(std::unique_ptr<Bench> bench) {
+  for (int64_t sequences : {1, 32, 128}) {
+    std::printf("{\"bench\": \"decode_int8\", \"batch\": %d, \"ms\": %.3f}\n",
+                static_cast<int>(sequences), 1e3 * bench->Step(sequences, 1, 512, true));
+    std::fflush(stdout);
+  }
+}
+
 void Run(int64_t layers) {
   const worker::CudaFacts facts = Require(worker::FindCuda(""));
   const worker::CudaDevice& device = facts.devices.front();
   std::printf("{\"bench\": \"device\", \"name\": \"%s\", \"driver\": \"%s\", \"layers\": %d}\n",
               device.name.c_str(), facts.driver.c_str(), static_cast<int>(layers));
-  Bench bench(Require(worker::MakeCudaBackend("", "cuda", device.index)), layers);
+  const auto backend = [&] { return Require(worker::MakeCudaBackend("", "cuda", device.index)); };
+  RunInt8(std::make_unique<Bench>(backend(), layers, *shard_loader::ParseWeightFormat("int8")));
+  Bench bench(backend(), layers, DType::kBF16);
   const double copy = bench.CopyBandwidth();
   std::printf("{\"bench\": \"copy\", \"gb_per_s\": %.1f}\n", 1e-9 * copy);
   const double embedding = 2.0 * 128256 * 4096;  // read row by row, not whole
   for (int64_t sequences : {1, 32, 128}) {
     const double graph = bench.Step(sequences, 1, 512, true);
     const double eager = bench.Step(sequences, 1, 512, false);
+    const double drawn = bench.Step(sequences, 1, 512, true, /*draws=*/true);
     std::printf(
         "{\"bench\": \"decode\", \"batch\": %d, \"ms\": %.3f, \"eager_ms\": %.3f, "
-        "\"weights_of_copy_bandwidth\": %.3f}\n",
-        static_cast<int>(sequences), 1e3 * graph, 1e3 * eager,
+        "\"draws_ms\": %.3f, \"weights_of_copy_bandwidth\": %.3f}\n",
+        static_cast<int>(sequences), 1e3 * graph, 1e3 * eager, 1e3 * (drawn - graph),
         (bench.weight_bytes() - embedding) / graph / copy);
     std::fflush(stdout);
   }

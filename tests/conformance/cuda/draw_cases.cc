@@ -210,6 +210,7 @@ void DrawsAreTheSamplers(worker::Backend& device, int seeds) {
 void DrawsFitTheirRoom(worker::Backend& device) {
   constexpr int64_t kVocab = 300, kBlock = 32, kRows = 6;
   shard_loader::DeviceScratch scratch;
+  scratch.most_draws = kRows;
   scratch.draw_lists = 120 * 4;  // of a row or two
   scratch.draw_rows =
       kRows * (kVocab * shard_loader::kDeviceDrawBytesPerId +

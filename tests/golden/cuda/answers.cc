@@ -110,6 +110,63 @@ void StepsAllocateNothing(const BackendMaker& maker, const std::string& model,
   CHECK(allocations() == before);
 }
 
+void AnswersMayLag(const BackendMaker& maker, const std::string& model) {
+  INFO(model);
+  GroupOptions options;
+  options.make_backend = maker;
+  std::vector<SequenceStart> starts = Starts(model);
+  starts.resize(2);
+  for (SequenceStart& start : starts) start.max_tokens = 6;
+  starts.push_back(starts[0]);
+  starts.push_back(starts[1]);
+  starts[2].max_tokens = 3;
+  // The last ends before its time, by a token that the next step has been computed behind.
+  const std::vector<Answer> all = Group(Model(model), options).Generate(starts);
+  starts[3].stop_token_ids = {all[1].tokens[2].id};
+  const std::vector<Answer> expected = Group(Model(model), options).Generate(starts);
+  REQUIRE(expected[3].finish == worker::Finish::kStop);
+
+  Group group(Model(model), options);
+  worker::Runner& runner = group.runner(0);
+  std::vector<Answer> found(starts.size());
+  const auto take = [&](const std::vector<worker::StepOutput>& outputs) {
+    for (const worker::StepOutput& output : outputs) {
+      for (const worker::SequenceResult& result : output.results) {
+        Answer& answer = found[result.sequence - 1];
+        answer.tokens.insert(answer.tokens.end(), result.tokens.begin(), result.tokens.end());
+        answer.finish = result.finish;
+      }
+    }
+  };
+  for (uint64_t s = 1; s <= 6; ++s) {
+    worker::StepInput step;
+    step.step = s;
+    for (size_t i = 0; i < starts.size(); ++i) {
+      starts[i].sequence = i + 1;
+      worker::SequenceStep entry;
+      entry.sequence = i + 1;
+      entry.num_tokens = 1;
+      if (s == 1) {
+        entry.num_tokens = static_cast<uint32_t>(starts[i].token_ids.size());
+        for (uint32_t b = 0; b < 4; ++b)
+          entry.new_blocks.push_back(4 * static_cast<uint32_t>(i) + b);
+        step.starts.push_back(starts[i]);
+      }
+      step.entries.push_back(std::move(entry));
+    }
+    const auto outputs = runner.RunAhead(step);
+    INFO(outputs.status().ToString());
+    REQUIRE(outputs.ok());
+    CHECK(outputs->size() == (s == 1 ? 0 : 1));
+    CHECK(runner.num_open() == 1);
+    take(*outputs);
+  }
+  const auto rest = runner.Settle();
+  REQUIRE(rest.ok());
+  take(*rest);
+  CheckEqual(expected, found);
+}
+
 void AnswersAreGolden(const BackendMaker& backend, const std::string& model) {
   INFO(model);
   GroupOptions options;

@@ -30,6 +30,8 @@ void StepsAllocateNothing(const BackendMaker& maker, const std::string& model,
 // sequences.
 void AnswersStandAlone(const BackendMaker& wide, const std::string& model,
                        const std::vector<Degrees>& degrees);
+// The same answers where every step is computed before the tokens of the one before are known.
+void AnswersMayLag(const BackendMaker& maker, const std::string& model);
 // In fp32: the reference implementation's greedy tokens.
 void AnswersAreGolden(const BackendMaker& backend, const std::string& model);
 

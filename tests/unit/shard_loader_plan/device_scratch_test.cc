@@ -37,6 +37,7 @@ TEST_CASE("a device's scratch memory follows from the model and the limits, to t
   CHECK(scratch.tiles == 4 * 64 * 8 * (32 + 2) * 4);
   // 64 rows of logits at a time, 256 ids to a block.
   CHECK(scratch.draw_rows == 64 * (2048 * 12 + 8 * 16 + 1024));
+  CHECK(scratch.most_draws == 64);
   CHECK(scratch.draw_lists == 64 * 600 * 4);
   CHECK(scratch.bytes() == scratch.rows + scratch.indices + scratch.narrowed + scratch.tiles +
                                scratch.constants + scratch.draw_rows + scratch.draw_lists);

@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "tests/unit/worker_comm_nccl/fake_nccl.h"
+#include "worker/comm/pair_test.h"
 
 namespace tessera::tests {
 namespace {
@@ -165,6 +166,27 @@ TEST_CASE("what does not fit is refused and breaks nothing") {
   CHECK(pair.ranks[0]->comms.group->AllGather(Bytes(own), {}).code() ==
         absl::StatusCode::kInvalidArgument);
   CHECK(pair.ranks[0]->comms.group->Send(1, 1, Bytes(own)).ok());
+}
+
+TEST_CASE("pairs over nccl are timed, and a dead one is named") {
+  Pair pair({});
+  const worker::PairTestOptions options{.round_trips = 3, .large_bytes = 1000};
+  std::vector<absl::StatusOr<std::vector<worker::PairTiming>>> timings(2);
+  OnEveryRank(pair.ranks, [&](FakeRank& rank) {
+    timings[rank.options.rank] = worker::TestPairs(*rank.comms.group, options);
+  });
+  for (const auto& each : timings) {
+    INFO(each.status().ToString());
+    REQUIRE(each.ok());
+    REQUIRE(each->size() == 1);
+    CHECK((*each)[0].latency_us > 0);
+    CHECK((*each)[0].bandwidth_mb_s == (*timings[0])[0].bandwidth_mb_s);
+  }
+
+  Pair dead({.hang_exchange = true}, absl::Milliseconds(50));
+  CHECK_THAT(
+      std::string(worker::TestPairs(*dead.ranks[0]->comms.group, options).status().message()),
+      Contains("pair of ranks 0 and 1"));
 }
 
 }  // namespace

@@ -112,7 +112,7 @@ class CudaBackend final : public Backend {
     RETURN_IF_ERROR(tiles_.Reserve(scratch.tiles));
     RETURN_IF_ERROR(coded_.Reserve(scratch.codes));
     RETURN_IF_ERROR(constants_.Reserve(scratch.constants));
-    return drawer_.Reserve(scratch.draw_lists, scratch.draw_rows);
+    return drawer_.Reserve(scratch);
   }
 
   Drawer* drawer() override { return &drawer_; }
@@ -123,7 +123,10 @@ class CudaBackend final : public Backend {
     std::byte* copy = Take(indices_.Get(bytes));
     if (copy == nullptr) return;
     memory_->CopyIn(ids, bytes, copy);
-    const int64_t* on_device = reinterpret_cast<const int64_t*>(copy);
+    int64_t* on_device = reinterpret_cast<int64_t*>(copy);
+    if (std::any_of(ids, ids + count, [](int64_t id) { return id < 0; })) {
+      Note(drawer_.Resolve(count, on_device));
+    }
     if (table.codes != shard_loader::Codes::kNone) {
       return Note(coded_.EmbedRows(table, on_device, count, output));
     }

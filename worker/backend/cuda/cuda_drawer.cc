@@ -1,8 +1,9 @@
 #include "worker/backend/cuda/cuda_drawer.h"
 
+#include <cuda_runtime.h>
+
 #include <algorithm>
 #include <cstring>
-#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "shard_loader/plan/device_scratch.h"
@@ -115,11 +116,44 @@ struct CudaDrawer::Places {
   float* sums;
 };
 
-absl::Status CudaDrawer::Reserve(int64_t list_bytes, int64_t row_bytes) {
-  list_bytes_ = list_bytes;
-  row_bytes_ = row_bytes;
-  RETURN_IF_ERROR(lists_.Reserve(list_bytes));
-  return rows_.Reserve(row_bytes);
+CudaDrawer::~CudaDrawer() {
+  for (Results& each : results_) {
+    if (each.event != nullptr) cudaEventDestroy(each.event);
+  }
+}
+
+absl::Status CudaDrawer::Reserve(const shard_loader::DeviceScratch& scratch) {
+  list_bytes_ = scratch.draw_lists;
+  RETURN_IF_ERROR(lists_.Reserve(scratch.draw_lists));
+  RETURN_IF_ERROR(rows_.Reserve(scratch.draw_rows));
+  for (Results& each : results_) {
+    RETURN_IF_ERROR(Prepare(scratch.most_draws, &each));
+    each.reserved = true;
+  }
+  return absl::OkStatus();
+}
+
+// Room for `rows` results; INTERNAL where that was reserved and is too small.
+absl::Status CudaDrawer::Prepare(int64_t rows, Results* results) {
+  const int64_t bytes = rows * static_cast<int64_t>(sizeof(DeviceDrawn));
+  if (results->event == nullptr) {
+    memory_->Check(cudaEventCreateWithFlags(&results->event, cudaEventDisableTiming), "an event");
+  }
+  if (bytes <= results->pinned.size()) return absl::OkStatus();
+  if (results->reserved) {
+    return absl::InternalError(absl::StrCat("cuda: ", rows, " results of draws, ",
+                                            results->pinned.size(), " bytes were planned"));
+  }
+  ASSIGN_OR_RETURN(results->pinned, memory_->AllocatePinned(bytes, "results of draws"));
+  return absl::OkStatus();
+}
+
+absl::Status CudaDrawer::Resolve(int64_t count, int64_t* ids) {
+  if (last_drawn_ == nullptr) {
+    return absl::InternalError("cuda: an id that nothing was drawn for");
+  }
+  memory_->Check(ResolveIds(last_drawn_, count, ids, memory_->cuda_stream()), "a kernel");
+  return absl::OkStatus();
 }
 
 absl::Status CudaDrawer::Start(const DrawArgs& args, absl::Span<const DrawRow> rows) {
@@ -129,6 +163,13 @@ absl::Status CudaDrawer::Start(const DrawArgs& args, absl::Span<const DrawRow> r
         absl::StrCat("cuda: drawing from a vocabulary of ", args.vocab_size, " ids, ",
                      args.vocab_block, " to a block; at most ", kMaxDrawBlocks, " blocks"));
   }
+  if (started_ - collected_ == kMostUnderWay) {
+    return absl::InternalError("cuda: two draws are under way already");
+  }
+  Results& results = results_[started_ % kMostUnderWay];
+  RETURN_IF_ERROR(Prepare(static_cast<int64_t>(rows.size()), &results));
+  results.rows = static_cast<int64_t>(rows.size());
+  DeviceDrawn* const drawn = reinterpret_cast<DeviceDrawn*>(results.pinned.data());
   size_t begin = 0;
   while (begin < rows.size()) {
     int64_t words = 0;
@@ -138,13 +179,16 @@ absl::Status CudaDrawer::Start(const DrawArgs& args, absl::Span<const DrawRow> r
       const bool fits = list_bytes_ == 0 || words * kWord <= list_bytes_;
       if (end > begin && !fits) break;
     }
-    RETURN_IF_ERROR(StartBatch(args, rows.subspan(begin, end - begin)));
+    RETURN_IF_ERROR(StartBatch(args, rows.subspan(begin, end - begin), drawn + begin));
     begin = end;
   }
+  memory_->Check(cudaEventRecord(results.event, memory_->cuda_stream()), "an event");
+  ++started_;
   return absl::OkStatus();
 }
 
-absl::Status CudaDrawer::StartBatch(const DrawArgs& args, absl::Span<const DrawRow> rows) {
+absl::Status CudaDrawer::StartBatch(const DrawArgs& args, absl::Span<const DrawRow> rows,
+                                    DeviceDrawn* results) {
   const int64_t blocks = (args.vocab_size + args.vocab_block - 1) / args.vocab_block;
   const int64_t num_draws = static_cast<int64_t>(rows.size());
   std::vector<uint32_t> words;
@@ -182,18 +226,19 @@ absl::Status CudaDrawer::StartBatch(const DrawArgs& args, absl::Span<const DrawR
   batch.value_sums = places.value_sums;
   batch.drawn = places.drawn;
   memory_->Check(Draw(batch, memory_->cuda_stream()), "a kernel");
-  drawn_.emplace_back(rows.size());
-  memory_->CopyOut(places.drawn, num_draws * static_cast<int64_t>(sizeof(DeviceDrawn)),
-                   drawn_.back().data());
+  memory_->CopyOut(places.drawn, num_draws * static_cast<int64_t>(sizeof(DeviceDrawn)), results);
+  last_drawn_ = places.drawn;
   return absl::OkStatus();
 }
 
 absl::StatusOr<std::vector<DrawnRow>> CudaDrawer::Collect() {
-  RETURN_IF_ERROR(memory_->Finish());
+  if (started_ == collected_) return std::vector<DrawnRow>();
+  const Results& results = results_[collected_++ % kMostUnderWay];
+  memory_->Check(cudaEventSynchronize(results.event), "a draw");
+  RETURN_IF_ERROR(memory_->error());
+  const DeviceDrawn* drawn = reinterpret_cast<const DeviceDrawn*>(results.pinned.data());
   std::vector<DrawnRow> rows;
-  for (const std::vector<DeviceDrawn>& batch : std::exchange(drawn_, {})) {
-    for (const DeviceDrawn& drawn : batch) rows.push_back(ToRow(drawn));
-  }
+  for (int64_t r = 0; r < results.rows; ++r) rows.push_back(ToRow(drawn[r]));
   return rows;
 }
 

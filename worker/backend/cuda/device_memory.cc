@@ -13,6 +13,7 @@ absl::Status DeviceError(cudaError_t error, absl::string_view what) {
 }
 
 void FreeDevice(void* data) { cudaFree(data); }
+void FreePinned(void* data) { cudaFreeHost(data); }
 
 }  // namespace
 
@@ -54,6 +55,14 @@ absl::StatusOr<Buffer> DeviceMemory::Allocate(int64_t bytes, absl::string_view w
     return DeviceError(error, what);
   }
   return Buffer::Adopt(static_cast<std::byte*>(data), bytes, &FreeDevice);
+}
+
+absl::StatusOr<Buffer> DeviceMemory::AllocatePinned(int64_t bytes, absl::string_view what) {
+  cudaError_t error = cudaSetDevice(device_);
+  void* data = nullptr;
+  if (error == cudaSuccess) error = cudaMallocHost(&data, static_cast<size_t>(bytes));
+  if (error != cudaSuccess) return DeviceError(error, what);
+  return Buffer::Adopt(static_cast<std::byte*>(data), bytes, &FreePinned);
 }
 
 void DeviceMemory::CopyIn(const void* from, int64_t bytes, void* to) {

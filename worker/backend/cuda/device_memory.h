@@ -28,11 +28,16 @@ class DeviceMemory final : public Memory {
   void Zero(void* to, int64_t bytes) override;
   absl::Status Finish() override;
 
+  // Memory of the host that the device copies to without the host's help.
+  absl::StatusOr<Buffer> AllocatePinned(int64_t bytes, absl::string_view what);
+
   void* stream() override { return stream_; }
   CUstream_st* cuda_stream() const { return stream_; }
   // Keeps the first error, a cudaError_t of `what`, for Finish.
   void Check(int error, const char* what);
   void Fail(const absl::Status& status);
+  // The first error so far, of what has been waited for.
+  const absl::Status& error() const { return failed_; }
 
  private:
   DeviceMemory(int device, CUstream_st* stream) : device_(device), stream_(stream) {}

@@ -486,7 +486,20 @@ __global__ void WalkKernel(DrawBatch batch) {
   drawn->outcome = static_cast<int32_t>(DrawnRow::Outcome::kDrawn);
 }
 
+__global__ void ResolveIdsKernel(const DeviceDrawn* drawn, int64_t count, int64_t* ids) {
+  const int64_t i = int64_t{blockIdx.x} * blockDim.x + Thread();
+  if (i >= count || ids[i] >= 0) return;
+  const DeviceDrawn& from = drawn[-1 - ids[i]];
+  const bool there = from.outcome == static_cast<int32_t>(DrawnRow::Outcome::kDrawn);
+  ids[i] = there ? static_cast<int64_t>(from.id) : 0;
+}
+
 }  // namespace
+
+int ResolveIds(const DeviceDrawn* drawn, int64_t count, int64_t* ids, CUstream_st* stream) {
+  return Launch(stream, ResolveIdsKernel, dim3(static_cast<unsigned>(CeilDiv(count, kThreads))),
+                kThreads, 0, drawn, count, ids);
+}
 
 int Draw(const DrawBatch& batch, CUstream_st* stream) {
   const dim3 grid(static_cast<unsigned>(batch.num_draws));

@@ -73,6 +73,9 @@ inline constexpr int64_t kMaxDrawBlocks = 1024;
 
 int Draw(const DrawBatch& batch, CUstream_st* stream);
 
+// Ids [count] that are a DrawnId become what was drawn, in place.
+int ResolveIds(const DeviceDrawn* drawn, int64_t count, int64_t* ids, CUstream_st* stream);
+
 }  // namespace tessera::worker::cuda
 
 #endif  // TESSERA_WORKER_BACKEND_CUDA_DRAW_H_
