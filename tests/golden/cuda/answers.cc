@@ -63,6 +63,7 @@ void AnswersAreTheCpus(const BackendMaker& exact, const std::string& model, Degr
   const std::vector<SequenceStart> starts = Starts(model);
   GroupOptions options;
   options.dtype = format;
+  options.lanes = degrees.lanes;
   Group cpu(Model(model), options);
   options.tp = degrees.tp;
   options.pp = degrees.pp;

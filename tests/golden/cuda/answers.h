@@ -18,6 +18,7 @@ using BackendMaker = std::function<absl::StatusOr<std::unique_ptr<worker::Backen
 struct Degrees {
   int tp = 1;
   int pp = 1;
+  int lanes = 8;
 };
 
 // In the exact order, or with coded weights: the answers of the CPU's kernels, bit for bit.

@@ -25,6 +25,13 @@ TEST_CASE("device: answers in the exact order are the CPU's, bit for bit") {
   }
 }
 
+TEST_CASE("device: fewer lanes, for fewer ranks, give the CPU's answers with as many") {
+  for (int lanes : {1, 2, 4}) {
+    AnswersAreTheCpus(Device("cuda-exact"), "qwen2", {1, 1, lanes});
+    AnswersAreTheCpus(Device("cuda-exact"), "qwen2", {lanes, 1, lanes});
+  }
+}
+
 TEST_CASE("device: experts and latent attention give the CPU's answers, bit for bit") {
   const BackendMaker exact = Device("cuda-exact");
   for (const char* model : {"deepseek_v3", "gpt_oss", "mixtral"}) {

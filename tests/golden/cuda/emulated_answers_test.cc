@@ -24,6 +24,11 @@ TEST_CASE("emulated: answers in the exact order are the CPU's, bit for bit") {
   AnswersAreTheCpus(Emulated(Order::kFma16), "qwen2", {3, 2});
 }
 
+TEST_CASE("emulated: fewer lanes, for fewer ranks, give the CPU's answers with as many") {
+  AnswersAreTheCpus(Emulated(Order::kFma16), "qwen2", {1, 1, 2});
+  AnswersAreTheCpus(Emulated(Order::kFma16), "qwen2", {2, 1, 2});
+}
+
 TEST_CASE("emulated: experts and latent attention give the CPU's answers, bit for bit") {
   AnswersAreTheCpus(Emulated(Order::kFma16), "deepseek_v3", {2, 1});
   AnswersAreTheCpus(Emulated(Order::kFma16), "gpt_oss", {1, 1});
