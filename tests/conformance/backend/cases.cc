@@ -273,7 +273,7 @@ Floats AttentionInputs::Attend(worker::Backend& backend, int64_t first_row, int6
   return output;
 }
 
-Floats RunEverything(worker::Backend& backend, uint64_t seed, bool coded) {
+Floats RunEverything(worker::Backend& backend, uint64_t seed, bool coded, bool coded_cache) {
   Random random(seed);
   auto pick = [&](std::vector<int64_t> choices) { return choices[random.Below(choices.size())]; };
   const DType dtypes[] = {DType::kF32, DType::kBF16, DType::kF16};
@@ -303,7 +303,9 @@ Floats RunEverything(worker::Backend& backend, uint64_t seed, bool coded) {
   attention.head_size = pick({4, 8, 32, 64, 80, 128});
   attention.window = pick({0, 0, 1, 40, 300});
   attention.kv_dtype = dtypes[random.Below(3)];
-  if (coded && random.Below(3) == 0) attention.kv_dtype = shard_loader::KvFormat::Int8();
+  if (coded && coded_cache && random.Below(3) == 0) {
+    attention.kv_dtype = shard_loader::KvFormat::Int8();
+  }
   attention.value_size = pick({0, 0, 4, 24, 64});
   attention.rotary_size = pick({0, 4, 2});
   if (attention.rotary_size > 0) attention.rotary_begin = pick({0, attention.head_size - 4});

@@ -87,8 +87,9 @@ struct AttentionInputs {
 };
 
 // Every operation on one set of inputs drawn from `seed`, outputs side by side: for comparing bits.
-// `coded`: weights of 8 and 4 bits among them.
-Floats RunEverything(worker::Backend& backend, uint64_t seed, bool coded = true);
+// `coded`: weights of 8 and 4 bits among them; `coded_cache`: then also caches of 8 bits.
+Floats RunEverything(worker::Backend& backend, uint64_t seed, bool coded = true,
+                     bool coded_cache = true);
 
 bool SameBits(const Floats& a, const Floats& b);
 
