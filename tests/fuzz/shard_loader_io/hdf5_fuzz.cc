@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <sys/mman.h>
 #include <unistd.h>
@@ -13,6 +14,17 @@
 // libhdf5 forgets some bytes of its own where it refuses a malformed file; ours are still looked
 // for.
 extern "C" const char* __lsan_default_suppressions() { return "leak:libhdf5"; }
+// It asks for what a file claims; where the system has not so much, it reports an error.
+extern "C" const char* __asan_default_options() { return "allocator_may_return_null=1"; }
+extern "C" int LLVMFuzzerInitialize(int* argc, char*** argv) {
+  static std::vector<char*> arguments(*argv, *argv + *argc);
+  static char limit[] = "-malloc_limit_mb=1048576";
+  arguments.push_back(limit);
+  *argc = static_cast<int>(arguments.size());
+  arguments.push_back(nullptr);
+  *argv = arguments.data();
+  return 0;
+}
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace tessera::shard_loader;

@@ -7,10 +7,12 @@
 #include "proto/rpc/status.h"
 #include "tests/support/fake_executor.h"
 #include "tests/support/fixtures.h"
+#include "tests/unit/server_engine/stream_reader.h"
 
 namespace tessera::server {
 namespace {
 
+using Reader = StreamReader;
 using tests::FakeExecutor;
 
 const Tokenizer& DemoTokenizer() {
@@ -18,46 +20,6 @@ const Tokenizer& DemoTokenizer() {
   REQUIRE(tokenizer.ok());
   return **tokenizer;
 }
-
-// Reads an answer on the thread that asks.
-class Reader {
- public:
-  Reader() : stream_(std::make_shared<ResponseStream>(1 << 20)) {
-    stream_->SetAvailable([this] {
-      MutexLock lock(mutex_);
-      ++available_;
-      changed_.NotifyAll();
-    });
-  }
-  const std::shared_ptr<ResponseStream>& stream() const { return stream_; }
-
-  // The status at the end; the ids are in ids().
-  absl::Status ReadAll() {
-    while (true) {
-      int seen;
-      {
-        MutexLock lock(mutex_);
-        seen = available_;
-      }
-      while (auto event = stream_->Take()) {
-        if (auto* status = std::get_if<absl::Status>(&*event)) return *status;
-        if (auto* delta = std::get_if<DeltaEvent>(&*event)) {
-          for (const Token& token : delta->tokens) ids_.push_back(token.id);
-        }
-      }
-      MutexLock lock(mutex_);
-      while (available_ == seen) changed_.Wait(mutex_);
-    }
-  }
-  const std::vector<uint32_t>& ids() const { return ids_; }
-
- private:
-  const std::shared_ptr<ResponseStream> stream_;  // shared with the engine
-  Mutex mutex_;
-  CondVar changed_;
-  int available_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::vector<uint32_t> ids_;
-};
 
 Request Ask(const std::string& id, uint32_t max_tokens) {
   Request request;

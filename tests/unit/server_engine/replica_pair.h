@@ -5,14 +5,13 @@
 #include <catch2/catch.hpp>
 
 #include <memory>
-#include <optional>
 #include <string>
-#include <variant>
 #include <vector>
 
 #include "server/engine/engine.h"
 #include "tests/support/fake_executor.h"
 #include "tests/support/fixtures.h"
+#include "tests/unit/server_engine/stream_reader.h"
 
 namespace tessera::server {
 
@@ -29,56 +28,6 @@ inline Request Ask(const std::string& id, size_t blocks, uint32_t token, uint32_
   request.max_tokens = max_tokens;
   return request;
 }
-
-// Reads an answer on the thread that asks.
-class PairReader {
- public:
-  PairReader() {
-    stream_->SetAvailable([this] {
-      MutexLock lock(mutex_);
-      ++available_;
-      changed_.NotifyAll();
-    });
-  }
-  const std::shared_ptr<ResponseStream>& stream() const { return stream_; }
-  const std::vector<uint32_t>& ids() const { return ids_; }
-
-  // What is there; false where nothing is.
-  bool ReadNow() {
-    bool any = false;
-    while (auto event = stream_->Take()) {
-      any = true;
-      if (auto* status = std::get_if<absl::Status>(&*event)) status_ = *status;
-      if (auto* delta = std::get_if<DeltaEvent>(&*event)) {
-        for (const Token& token : delta->tokens) ids_.push_back(token.id);
-      }
-    }
-    return any;
-  }
-  // To the end.
-  absl::Status ReadAll() {
-    while (!status_) {
-      int seen;
-      {
-        MutexLock lock(mutex_);
-        seen = available_;
-      }
-      if (ReadNow()) continue;
-      MutexLock lock(mutex_);
-      while (available_ == seen) changed_.Wait(mutex_);
-    }
-    return *status_;
-  }
-
- private:
-  // Shared with the engine.
-  const std::shared_ptr<ResponseStream> stream_ = std::make_shared<ResponseStream>(1 << 20);
-  Mutex mutex_;
-  CondVar changed_;
-  int available_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::vector<uint32_t> ids_;
-  std::optional<absl::Status> status_;
-};
 
 struct Pair {
   explicit Pair(const EngineOptions& options = {})
@@ -112,14 +61,14 @@ struct Pair {
     MutexLock lock(mutex);
     while (told.empty() || told.back().why.empty() == away) changed.Wait(mutex);
   }
-  uint64_t Submit(const Request& request, PairReader& reader) {
+  uint64_t Submit(const Request& request, StreamReader& reader) {
     auto key = engine.Submit(request, reader.stream());
     REQUIRE(key.ok());
     return *key;
   }
   // The answer's end.
   absl::Status Run(const Request& request) {
-    PairReader reader;
+    StreamReader reader;
     Submit(request, reader);
     return reader.ReadAll();
   }

@@ -20,7 +20,7 @@ std::vector<uint32_t> Undisturbed(size_t length, size_t count) {
 }
 
 // Runs steps of a group until the answer has so many ids, or one or two more.
-void RunUntil(tests::FakeExecutor& group, PairReader& reader, size_t ids) {
+void RunUntil(tests::FakeExecutor& group, StreamReader& reader, size_t ids) {
   while (reader.ids().size() < ids) {
     if (!group.RunStep()) std::this_thread::yield();
     reader.ReadNow();
@@ -30,7 +30,7 @@ void RunUntil(tests::FakeExecutor& group, PairReader& reader, size_t ids) {
 TEST_CASE("a request whose group is lost goes on at once on a replica that has room") {
   Pair pair;
   pair.BecomeReady();
-  PairReader reader;
+  StreamReader reader;
   pair.Submit(Ask("a", 1, 70, 30), reader);
   RunUntil(pair.first, reader, 5);
   pair.first.Lose(absl::UnavailableError("gone"));
@@ -50,7 +50,7 @@ TEST_CASE("several sequences of a request move together") {
   Pair pair;
   pair.second.RunBySelf();
   pair.BecomeReady();
-  PairReader reader;
+  StreamReader reader;
   Request request = Ask("a", 1, 70, 20);
   request.n = request.best_of = 3;
   pair.Submit(request, reader);
@@ -67,7 +67,7 @@ TEST_CASE("a request stays where it is while no replica has room, and goes on wh
   GroupFacts facts = tests::FakeExecutor::Facts();
   facts.max_num_seqs = 1;
   pair.BecomeReady(facts);
-  PairReader a, b;
+  StreamReader a, b;
   pair.Submit(Ask("a", 1, 70, 10), a);  // goes to the first
   pair.Submit(Ask("b", 1, 71, 10), b);  // and this to the second
   RunUntil(pair.first, a, 3);
@@ -88,7 +88,7 @@ TEST_CASE("a request that has waited long for room goes where it must wait as we
   GroupFacts facts = tests::FakeExecutor::Facts();
   facts.max_num_seqs = 1;
   pair.BecomeReady(facts);
-  PairReader a, b;
+  StreamReader a, b;
   pair.Submit(Ask("a", 1, 70, 10), a);
   pair.Submit(Ask("b", 1, 71, 10), b);
   RunUntil(pair.first, a, 3);
@@ -106,7 +106,7 @@ TEST_CASE("a request that has waited long for room goes where it must wait as we
 
 TEST_CASE("requests that wait for a first group go to the replica that is ready first") {
   Pair pair;
-  PairReader a, b;
+  StreamReader a, b;
   pair.Submit(Ask("a", 1, 70, 4), a);
   pair.Submit(Ask("b", 1, 71, 4), b);
   pair.second.RunBySelf();
@@ -118,7 +118,7 @@ TEST_CASE("requests that wait for a first group go to the replica that is ready 
 TEST_CASE("a request that has been in two dying groups is tried where it is") {
   Pair pair;
   pair.BecomeReady();
-  PairReader poison, other;
+  StreamReader poison, other;
   pair.Submit(Ask("poison", 1, 70, 30), poison);
   RunUntil(pair.first, poison, 1);
   pair.first.Lose(absl::UnavailableError("first death"));
@@ -145,7 +145,7 @@ TEST_CASE("a request that has moved can be cancelled, also while it is on its wa
   for (int round = 0; round < 20; ++round) {
     Pair pair;
     pair.BecomeReady();
-    PairReader reader;
+    StreamReader reader;
     const uint64_t key = pair.Submit(Ask("a", 1, 70, 400), reader);
     RunUntil(pair.first, reader, 2);
     std::thread canceller([&] { pair.engine.Cancel(key); });
@@ -160,7 +160,7 @@ TEST_CASE("a drain waits for requests that move, and cuts those off that arrive 
   for (bool cut : {false, true}) {
     Pair pair;
     pair.BecomeReady();
-    PairReader reader;
+    StreamReader reader;
     pair.Submit(Ask("a", 1, 70, 20), reader);
     RunUntil(pair.first, reader, 2);
     pair.engine.BeginDrain();
