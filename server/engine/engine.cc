@@ -1,33 +1,19 @@
 #include "server/engine/engine.h"
 
 #include <algorithm>
-#include <chrono>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "proto/rpc/status.h"
+#include "server/engine/steady_deadline.h"
 #include "shard_loader/status_macros.h"
 
 namespace tessera::server {
-namespace {
-
-// A wait has an end even where no deadline is set: nothing depends on it but this promise.
-constexpr absl::Duration kLongestWait = absl::Seconds(60);
-
-std::chrono::steady_clock::time_point ToSteady(absl::Time deadline) {
-  absl::Duration rest = std::clamp(deadline - absl::Now(), absl::ZeroDuration(), kLongestWait);
-  return std::chrono::steady_clock::now() + absl::ToChronoMicroseconds(rest);
-}
-
-}  // namespace
 
 Engine::Engine(const EngineOptions& options, const Tokenizer& tokenizer,
                const std::vector<ReplicaParts>& replicas,
                std::function<void(const EngineCondition&)> on_condition)
-    : options_(options),
-      on_condition_(std::move(on_condition)),
-      live_(replicas.size()),
-      router_(replicas.size()) {
+    : options_(options), on_condition_(std::move(on_condition)), live_(replicas.size()) {
   for (const ReplicaParts& parts : replicas) {
     const int index = static_cast<int>(replicas_.size());
     Replica::Environment environment{.tokenizer = &tokenizer,
@@ -80,6 +66,12 @@ std::vector<int64_t> Engine::Loads() const {
   return loads;
 }
 
+std::vector<EngineCondition> Engine::Conditions() const {
+  std::vector<EngineCondition> conditions;
+  for (const auto& replica : replicas_) conditions.push_back(replica->condition());
+  return conditions;
+}
+
 absl::Status Engine::CheckOpen(const Request& request) const {
   if (draining_) {
     absl::Status status =
@@ -87,9 +79,7 @@ absl::Status Engine::CheckOpen(const Request& request) const {
     rpc::SetRetryDelay(status, options_.retry_delay);
     return status;
   }
-  std::vector<EngineCondition> conditions;
-  for (const auto& replica : replicas_) conditions.push_back(replica->condition());
-  if (EngineCondition all = Together(conditions, draining_); all.state == EngineState::kFailed) {
+  if (EngineCondition all = Together(Conditions(), draining_); all.state == EngineState::kFailed) {
     return absl::UnavailableError(absl::StrCat("the model cannot be served: ", all.why));
   }
   if (keys_.count(request.id) > 0) {
@@ -133,11 +123,7 @@ std::vector<uint64_t> Engine::BeginningsOf(const Request& request) const {
 }
 
 absl::StatusOr<uint64_t> Engine::Submit(Request request, std::shared_ptr<ResponseStream> stream) {
-  std::vector<uint64_t> beginnings;
-  if (replicas_.size() > 1) {
-    beginnings =
-        PrefixRouter::Beginnings(options_.isolate_tenants ? request.tenant : "", request.prompt);
-  }
+  const std::vector<uint64_t> beginnings = BeginningsOf(request);
   MutexLock lock(mutex_);
   RETURN_IF_ERROR(CheckOpen(request));
   // CheckOpen has found one that is there or will be; it may just have failed.
@@ -227,8 +213,7 @@ void Engine::CutDrain() {
 }
 
 EngineCondition Engine::condition() const {
-  std::vector<EngineCondition> conditions;
-  for (const auto& replica : replicas_) conditions.push_back(replica->condition());
+  const std::vector<EngineCondition> conditions = Conditions();
   MutexLock lock(mutex_);
   return Together(conditions, draining_);
 }

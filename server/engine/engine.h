@@ -75,6 +75,7 @@ class Engine {
   // How busy every replica is of those that take requests now or, where none does, that will; the
   // others are negative.
   std::vector<int64_t> Loads() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::vector<EngineCondition> Conditions() const;  // by replica
   // OK, or why no request is taken.
   absl::Status CheckOpen(const Request& request) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // OK, or why the queue takes no more.
@@ -83,6 +84,7 @@ class Engine {
   // What a replica asks for (Replica::Environment).
   bool Move(int from, const MoveOffer& offer, absl::FunctionRef<MovedRequest()> leave);
   void TellOfRoom(int replica);
+  // Where there is a choice; else empty.
   std::vector<uint64_t> BeginningsOf(const Request& request) const;
   void Lost(int replica);
   void TellCondition();

@@ -66,7 +66,6 @@ int PrefixRouter::Choose(absl::Span<const uint64_t> beginnings,
 }
 
 void PrefixRouter::Sent(absl::Span<const uint64_t> beginnings, int replica) {
-  if (num_replicas_ == 1) return;
   if (young_.size() > kMostHashes / 2) {
     old_ = std::move(young_);
     young_.clear();

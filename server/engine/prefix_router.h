@@ -20,8 +20,6 @@ class PrefixRouter {
  public:
   static constexpr size_t kMostReplicas = 64;
 
-  explicit PrefixRouter(size_t num_replicas) : num_replicas_(num_replicas) {}
-
   // Hashes of the prompt's beginnings in whole blocks, the shortest first. Nothing is alike in two
   // scopes.
   static std::vector<uint64_t> Beginnings(std::string_view scope,
@@ -39,7 +37,6 @@ class PrefixRouter {
   using Replicas = uint64_t;  // a bit for every one
   Replicas Where(uint64_t hash) const;
 
-  const size_t num_replicas_;
   // Two generations: when the younger is full, the older goes.
   absl::flat_hash_map<uint64_t, Replicas> young_, old_;
 };

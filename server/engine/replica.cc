@@ -2,26 +2,18 @@
 
 #include <time.h>
 
-#include <algorithm>
-#include <chrono>
 #include <utility>
+
+#include "server/engine/steady_deadline.h"
 
 namespace tessera::server {
 namespace {
-
-// A wait has an end even where no deadline is set: nothing depends on it but this promise.
-constexpr absl::Duration kLongestWait = absl::Seconds(60);
 
 // Of the calling thread.
 uint64_t ThreadCpuNanoseconds() {
   timespec time{};
   clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
   return static_cast<uint64_t>(time.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(time.tv_nsec);
-}
-
-std::chrono::steady_clock::time_point ToSteady(absl::Time deadline) {
-  absl::Duration rest = std::clamp(deadline - absl::Now(), absl::ZeroDuration(), kLongestWait);
-  return std::chrono::steady_clock::now() + absl::ToChronoMicroseconds(rest);
 }
 
 }  // namespace

@@ -43,6 +43,13 @@ std::chrono::steady_clock::time_point ToSteady(absl::Time time) {
 
 absl::Status Stopped() { return absl::CancelledError("the group is told to stop"); }
 
+// Where `what` was due.
+absl::Status Unexpected(const GroupEvent& event, const std::string& what) {
+  return absl::InternalError(absl::StrCat("rank ", event.rank, " sent reply ",
+                                          static_cast<int>(event.reply.reply_case()), " where ",
+                                          what, " was due"));
+}
+
 absl::Status Prefix(const std::string& where, const absl::Status& status) {
   // CANCELLED means that this executor was told to stop, and nothing else.
   absl::StatusCode code =
@@ -189,11 +196,7 @@ absl::StatusOr<GroupPlan> GroupLife::AwaitPlan(const std::vector<v1::Description
     RETURN_IF_ERROR(CheckWatch());
     if (!event) continue;
     ASSIGN_OR_RETURN(bool handled, Handle(*event));
-    if (!handled) {
-      return absl::InternalError(absl::StrCat("rank ", event->rank, " sent reply ",
-                                              static_cast<int>(event->reply.reply_case()),
-                                              " where none was due"));
-    }
+    if (!handled) return Unexpected(*event, "none");
   }
 }
 
@@ -323,9 +326,7 @@ absl::StatusOr<std::vector<GroupLife::Reply>> GroupLife::Gather(Reply::ReplyCase
   for (int count = 0; count < num_ranks_; ++count) {
     ASSIGN_OR_RETURN(GroupEvent event, Next(deadline));
     if (event.reply.reply_case() != wanted) {
-      return absl::InternalError(absl::StrCat("rank ", event.rank, " sent reply ",
-                                              static_cast<int>(event.reply.reply_case()), " where ",
-                                              static_cast<int>(wanted), " was due"));
+      return Unexpected(event, absl::StrCat(static_cast<int>(wanted)));
     }
     replies[event.rank] = std::move(event.reply);
   }
@@ -333,11 +334,7 @@ absl::StatusOr<std::vector<GroupLife::Reply>> GroupLife::Gather(Reply::ReplyCase
 }
 
 absl::StatusOr<std::optional<StepResult>> GroupLife::TakeStep(const GroupEvent& event) {
-  if (!event.reply.has_step_result()) {
-    return absl::InternalError(absl::StrCat("rank ", event.rank, " sent reply ",
-                                            static_cast<int>(event.reply.reply_case()),
-                                            " where a step's result was due"));
-  }
+  if (!event.reply.has_step_result()) return Unexpected(event, "a step's result");
   rank_times_[event.rank].busy_ns += event.reply.step_result().busy_ns();
   rank_times_[event.rank].idle_ns += event.reply.step_result().idle_ns();
   ASSIGN_OR_RETURN(std::optional<StepResult> result,

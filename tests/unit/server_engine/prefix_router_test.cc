@@ -29,13 +29,13 @@ TEST_CASE("beginnings are whole blocks, each with what is before it, and of one 
 }
 
 TEST_CASE("without a known beginning the least busy replica is chosen, the first of equal ones") {
-  PrefixRouter router(3);
+  PrefixRouter router;
   CHECK(router.Choose(Prompt(4, 1), Loads{5, 2, 2}) == 1);
   CHECK(router.Choose(Hashes{}, Loads{0, 0, 0}) == 0);
 }
 
 TEST_CASE("the replica that has seen the longest beginning is chosen") {
-  PrefixRouter router(3);
+  PrefixRouter router;
   router.Sent(Prompt(4, 1), 1);
   router.Sent(Prompt(2, 7), 2);  // two of the same blocks
   CHECK(router.Choose(Prompt(4, 9), Loads{0, 3, 0}) == 1);
@@ -43,7 +43,7 @@ TEST_CASE("the replica that has seen the longest beginning is chosen") {
 }
 
 TEST_CASE("a replica that is much busier is passed over, whatever it has seen") {
-  PrefixRouter router(2);
+  PrefixRouter router;
   router.Sent(Prompt(4, 1), 1);
   CHECK(router.Choose(Prompt(4, 1), Loads{0, 4}) == 1);
   CHECK(router.Choose(Prompt(4, 1), Loads{0, 5}) == 0);
@@ -52,21 +52,21 @@ TEST_CASE("a replica that is much busier is passed over, whatever it has seen") 
 }
 
 TEST_CASE("a replica that takes nothing is never chosen") {
-  PrefixRouter router(2);
+  PrefixRouter router;
   router.Sent(Prompt(4, 1), 1);
   CHECK(router.Choose(Prompt(4, 1), Loads{3, -1}) == 0);
   CHECK(router.Choose(Prompt(4, 1), Loads{-1, -1}) == -1);
 }
 
 TEST_CASE("what was sent long ago is forgotten") {
-  PrefixRouter router(2);
+  PrefixRouter router;
   router.Sent(Prompt(4, 1), 1);
   for (uint64_t i = 0; i < 140000; ++i) router.Sent(Hashes{i}, 0);
   CHECK(router.Choose(Prompt(4, 1), Loads{1, 1}) == 0);
 }
 
 TEST_CASE("a replica that lost what it had computed is chosen for nothing but its load") {
-  PrefixRouter router(2);
+  PrefixRouter router;
   router.Sent(Prompt(4, 1), 1);
   router.Sent(Prompt(4, 2), 0);
   router.Forget(1);
