@@ -4,11 +4,10 @@
 
 #include "shard_loader/model/stored_rows.h"
 #include "shard_loader/model/tensors.h"
+#include "shard_loader/plan/rounding.h"
 
 namespace tessera::shard_loader {
 namespace {
-
-int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // A matrix read row after row, as one column.
 std::vector<SourcePiece> AsOneColumn(const std::vector<SourcePiece>& pieces, int64_t columns) {

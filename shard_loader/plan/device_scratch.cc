@@ -2,16 +2,13 @@
 
 #include <algorithm>
 
+#include "shard_loader/plan/rounding.h"
+
 namespace tessera::shard_loader {
 namespace {
 
 constexpr int64_t kWord = 4;
 constexpr int64_t kAlignment = 256;
-
-int64_t RoundUp(int64_t value, int64_t multiple) {
-  return (value + multiple - 1) / multiple * multiple;
-}
-int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // Of the widest product of the rank.
 int64_t MostColumns(const DecoderSpec& spec, const RankPlan& plan) {

@@ -2,13 +2,13 @@
 
 #include <algorithm>
 
+#include "shard_loader/plan/rounding.h"
+
 namespace tessera::shard_loader {
 namespace {
 
 constexpr int64_t kColumnBlock = 64;
 constexpr int64_t kLeastBlocks = 8;
-
-int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // Where [begin, end) is cut. A slice of an even number of whole KV groups has a group border in its
 // very middle, so the cut "between groups" and the cut in halves are the same arithmetic.

@@ -9,12 +9,11 @@
 #include "absl/strings/str_format.h"
 #include "shard_loader/plan/device_scratch.h"
 #include "shard_loader/plan/packed_layout.h"
+#include "shard_loader/plan/rounding.h"
 #include "shard_loader/plan/slices.h"
 
 namespace tessera::shard_loader {
 namespace {
-
-int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // What the ranks of one memory take: all of them, or the worst of those that have one each.
 struct Demand {

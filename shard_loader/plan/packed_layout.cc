@@ -3,16 +3,13 @@
 #include <algorithm>
 #include <numeric>
 
+#include "shard_loader/plan/rounding.h"
 #include "shard_loader/plan/slices.h"
 
 namespace tessera::shard_loader {
 namespace {
 
 constexpr int64_t kFloatBytes = 4;
-
-int64_t RoundUp(int64_t value, int64_t multiple) {
-  return (value + multiple - 1) / multiple * multiple;
-}
 
 // The lanes of a dimension that is summed, and those that the rank has of them.
 struct OwnLanes {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "shard_loader/plan/packed_layout.h"
+#include "shard_loader/plan/rounding.h"
 
 namespace tessera::shard_loader {
 namespace {
@@ -15,10 +16,6 @@ constexpr int64_t kMaxLogitRows = 64;
 // many columns at a time.
 constexpr int64_t kOneShotFloats = 8192;
 constexpr int64_t kSumBlock = 1024;
-
-int64_t RoundUp(int64_t value, int64_t multiple) {
-  return (value + multiple - 1) / multiple * multiple;
-}
 
 ByteSpan Take(int64_t bytes, int64_t* total) {
   ByteSpan span{*total, bytes};

@@ -4,12 +4,14 @@
 #include <vector>
 
 #include "shard_loader/plan/packed_layout.h"
+#include "shard_loader/plan/rounding.h"
 #include "worker/backend/coded_matrix.h"
 #include "worker/tensor/thread_pool.h"
 
 namespace tessera::worker {
 namespace {
 
+using shard_loader::CeilDiv;
 using shard_loader::Codes;
 using shard_loader::DType;
 using shard_loader::kTileRows;
@@ -21,8 +23,6 @@ constexpr int64_t kElementGrain = 1 << 13;
 constexpr int64_t kTilesPerTask = 8;
 constexpr int64_t kLeastTilesPerTask = 2;
 constexpr int64_t kCodedRows = 96;  // whose codes are held at a time
-
-int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 class CpuBackend : public Backend {
  public:

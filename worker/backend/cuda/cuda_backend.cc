@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "shard_loader/plan/device_scratch.h"
+#include "shard_loader/plan/rounding.h"
 #include "shard_loader/plan/workspace.h"
 #include "shard_loader/status_macros.h"
 #include "worker/backend/cuda/coded.h"
@@ -21,9 +22,8 @@
 namespace tessera::worker::cuda {
 namespace {
 
+using shard_loader::CeilDiv;
 using shard_loader::kKvBlockTokens;
-
-int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // A row table as the device reads it: one array, so that one copy brings it there.
 struct PackedRows {

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "shard_loader/plan/device_scratch.h"
+#include "shard_loader/plan/rounding.h"
 #include "shard_loader/status_macros.h"
 #include "worker/backend/cuda/kernels.h"
 
@@ -83,6 +84,10 @@ DrawnRow ToRow(const DeviceDrawn& drawn) {
   return row;
 }
 
+int64_t NumBlocks(const DrawArgs& args) {
+  return shard_loader::CeilDiv(args.vocab_size, args.vocab_block);
+}
+
 int64_t BytesPerRow(const DrawArgs& args, int64_t blocks) {
   return args.vocab_size * shard_loader::kDeviceDrawBytesPerId +
          blocks * shard_loader::kDeviceDrawBytesPerBlock + shard_loader::kDeviceDrawBytesPerRow;
@@ -157,7 +162,7 @@ absl::Status CudaDrawer::Resolve(int64_t count, int64_t* ids) {
 }
 
 absl::Status CudaDrawer::Start(const DrawArgs& args, absl::Span<const DrawRow> rows) {
-  const int64_t blocks = (args.vocab_size + args.vocab_block - 1) / args.vocab_block;
+  const int64_t blocks = NumBlocks(args);
   if (blocks > kMaxDrawBlocks) {
     return absl::UnimplementedError(
         absl::StrCat("cuda: drawing from a vocabulary of ", args.vocab_size, " ids, ",
@@ -189,7 +194,7 @@ absl::Status CudaDrawer::Start(const DrawArgs& args, absl::Span<const DrawRow> r
 
 absl::Status CudaDrawer::StartBatch(const DrawArgs& args, absl::Span<const DrawRow> rows,
                                     DeviceDrawn* results) {
-  const int64_t blocks = (args.vocab_size + args.vocab_block - 1) / args.vocab_block;
+  const int64_t blocks = NumBlocks(args);
   const int64_t num_draws = static_cast<int64_t>(rows.size());
   std::vector<uint32_t> words;
   std::vector<DeviceDraw> draws;
