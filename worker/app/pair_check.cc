@@ -30,7 +30,9 @@ namespace {
 
 constexpr absl::Duration kTimeout = absl::Seconds(10);
 
-absl::StatusOr<std::vector<PairTiming>> TestRank(const CommOptions& options) {
+using Timings = absl::StatusOr<std::vector<PairTiming>>;
+
+Timings TestRank(const CommOptions& options) {
   ASSIGN_OR_RETURN(GroupComms comms, ConnectGroup(options));
   return TestPairs(*comms.group, PairTestOptions());
 }
@@ -41,7 +43,6 @@ struct RankPlace {
   int fd = -1;  // of shared memory
   KeyValueStore* store = nullptr;
 };
-using Timings = absl::StatusOr<std::vector<PairTiming>>;
 
 // All ranks as threads of this process.
 Timings TestThreads(int num_ranks, const std::function<Timings(const RankPlace&)>& test) {
@@ -91,8 +92,7 @@ Timings TestDevice(const std::string& plugin_dir, int device, int num_ranks,
   return TestPairs(*comms.comms.group, PairTestOptions(), backend->memory());
 }
 
-nlohmann::json Report(const std::string& comm, int num_ranks,
-                      const absl::StatusOr<std::vector<PairTiming>>& timings) {
+nlohmann::json Report(const std::string& comm, int num_ranks, const Timings& timings) {
   nlohmann::json report = nlohmann::json::array();
   if (!timings.ok()) {
     std::vector<int> ranks(num_ranks);

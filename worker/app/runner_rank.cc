@@ -16,7 +16,6 @@
 #include "shard_loader/io/host_memory.h"
 #include "shard_loader/load/checkpoint.h"
 #include "shard_loader/mutex.h"
-#include "shard_loader/plan/kv_format.h"
 #include "shard_loader/plan/rank_plan.h"
 #include "shard_loader/status_macros.h"
 #include "worker/app/step_codec.h"
@@ -128,12 +127,7 @@ absl::StatusOr<RunnerOptions> RunnerRank::MakeOptions(const v1::Load& load) cons
         absl::StrCat("dtype ", load.dtype(), " is not known to this worker"));
   }
   options.dtype = *format;
-  const auto kv_format = shard_loader::ParseKvFormat(load.kv_dtype());
-  if (!kv_format) {
-    return absl::UnimplementedError(
-        absl::StrCat("KV dtype ", load.kv_dtype(), " is not known to this worker"));
-  }
-  options.kv_dtype = *kv_format;
+  ASSIGN_OR_RETURN(options.kv_dtype, KvFormatOf(load));
   options.kernels = load.kernels();
   if (IsCudaKernelSet(options.kernels)) {
     ASSIGN_OR_RETURN(const CudaFacts cuda, FindCuda(options_.backend_dir));

@@ -12,7 +12,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "shard_loader/load/checkpoint.h"
-#include "shard_loader/plan/kv_format.h"
 #include "shard_loader/plan/packed_layout.h"
 #include "shard_loader/plan/rank_plan.h"
 #include "shard_loader/plan/workspace.h"
@@ -27,11 +26,6 @@ using Clock = std::chrono::steady_clock;
 
 // Of a process that its poison has ended.
 constexpr int kPoisonedExit = 86;
-
-absl::StatusOr<shard_loader::KvFormat> KvFormatOf(const std::string& name) {
-  if (const auto format = shard_loader::ParseKvFormat(name)) return *format;
-  return absl::UnimplementedError(absl::StrCat("KV dtype ", name, " is not known to this worker"));
-}
 
 uint64_t Milliseconds(absl::Duration duration) {
   return static_cast<uint64_t>(absl::ToInt64Milliseconds(duration));
@@ -189,7 +183,7 @@ absl::StatusOr<std::unique_ptr<SimGroup>> SimDeployment::MakeGroup(const v1::Loa
                                     .pp = static_cast<int>(load.pp()),
                                     .lanes = static_cast<int>(load.lanes())};
   ASSIGN_OR_RETURN(auto plans, shard_loader::MakeRankPlans(spec, layout));
-  ASSIGN_OR_RETURN(const shard_loader::KvFormat kv_format, KvFormatOf(load.kv_dtype()));
+  ASSIGN_OR_RETURN(const shard_loader::KvFormat kv_format, KvFormatOf(load));
   SimGroupOptions group;
   group.latency = options_.latency;
   group.stages = StageShares(spec, plans, kv_format);

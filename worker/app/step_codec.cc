@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+
 namespace tessera::worker {
 namespace {
 
@@ -78,6 +81,12 @@ void ToProto(const Token& from, v1::Token* to) {
 }
 
 }  // namespace
+
+absl::StatusOr<shard_loader::KvFormat> KvFormatOf(const v1::Load& load) {
+  if (const auto format = shard_loader::ParseKvFormat(load.kv_dtype())) return *format;
+  return absl::UnimplementedError(
+      absl::StrCat("KV dtype ", load.kv_dtype(), " is not known to this worker"));
+}
 
 StepInput FromProto(const v1::Step& step) {
   StepInput input;

@@ -1,6 +1,5 @@
 #include "worker/runner/device_sampler.h"
 
-#include <deque>
 #include <string>
 
 #include "shard_loader/status_macros.h"
@@ -92,21 +91,29 @@ DrawRow DeviceSampler::Ask(const SequenceWork& work, const LogitRow& row, Asked*
   return draw;
 }
 
+absl::Status DeviceSampler::StartAsked(const float* logits, absl::Span<const LogitRow> rows,
+                                       const std::vector<SequenceWork>& work,
+                                       std::deque<Asked>* asked) {
+  std::vector<DrawRow> draws;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const SequenceWork& of = work[rows[i].work];
+    if (IsForHost(of, rows[i].position)) continue;
+    asked->push_back({i, {}});
+    draws.push_back(Ask(of, rows[i], &asked->back()));
+  }
+  if (draws.empty()) return absl::OkStatus();
+  return drawer_->Start({logits, static_cast<int64_t>(rows.size()), vocab_size_, vocab_block_},
+                        draws);
+}
+
 absl::Status DeviceSampler::Rows(const float* logits, absl::Span<const LogitRow> rows,
                                  const std::vector<SequenceWork>& work,
                                  std::vector<SequenceResult>* results,
                                  std::vector<DrawRecord>* records) {
   std::deque<Asked> asked;  // whose elements stay where they are
-  std::vector<DrawRow> draws;
-  for (size_t i = 0; i < rows.size(); ++i) {
-    if (IsForHost(work[rows[i].work], rows[i].position)) continue;
-    asked.push_back({i, {}});
-    draws.push_back(Ask(work[rows[i].work], rows[i], &asked.back()));
-  }
+  RETURN_IF_ERROR(StartAsked(logits, rows, work, &asked));
   std::vector<DrawnRow> drawn;
-  if (!draws.empty()) {
-    RETURN_IF_ERROR(drawer_->Start(
-        {logits, static_cast<int64_t>(rows.size()), vocab_size_, vocab_block_}, draws));
+  if (!asked.empty()) {
     ASSIGN_OR_RETURN(drawn, drawer_->Collect());
   }
   size_t next = 0;
@@ -136,13 +143,7 @@ bool DeviceSampler::CanDraw(const SequenceStart& start) {
 absl::Status DeviceSampler::Start(const float* logits, absl::Span<const LogitRow> rows,
                                   const std::vector<SequenceWork>& work) {
   std::deque<Asked> asked;
-  std::vector<DrawRow> draws;
-  for (size_t i = 0; i < rows.size(); ++i) {
-    asked.push_back({i, {}});
-    draws.push_back(Ask(work[rows[i].work], rows[i], &asked.back()));
-  }
-  return drawer_->Start({logits, static_cast<int64_t>(rows.size()), vocab_size_, vocab_block_},
-                        draws);
+  return StartAsked(logits, rows, work, &asked);
 }
 
 absl::Status DeviceSampler::Finish(absl::Span<const LogitRow> rows,

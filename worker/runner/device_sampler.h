@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -58,6 +59,9 @@ class DeviceSampler {
   };
 
   DrawRow Ask(const SequenceWork& work, const LogitRow& row, Asked* asked) const;
+  // Starts the draws of the rows that are not the host's, if there are any, and says which.
+  absl::Status StartAsked(const float* logits, absl::Span<const LogitRow> rows,
+                          const std::vector<SequenceWork>& work, std::deque<Asked>* asked);
 
   Drawer* const drawer_;
   HostSide* const side_;

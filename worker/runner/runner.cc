@@ -84,6 +84,14 @@ struct StepRows {
     positions.push_back(static_cast<int32_t>(position));
     block_tables.push_back(sequence.blocks.data());
   }
+  // What `count` of logit_rows are of, from `begin` on.
+  std::vector<LogitRow> Logits(size_t begin, size_t count) const {
+    std::vector<LogitRow> of;
+    for (size_t i = begin; i < begin + count; ++i) {
+      of.push_back({logit_work[i], static_cast<uint32_t>(positions[logit_rows[i]])});
+    }
+    return of;
+  }
 
   std::vector<uint32_t> ids;
   std::vector<int32_t> positions;
@@ -399,12 +407,7 @@ bool Runner::Impl::CanLag(const StepInput& step) const {
 
 absl::Status Runner::Impl::Lag(uint64_t step, std::vector<SequenceWork> work, const StepRows& rows,
                                const ForwardState& state, std::vector<StepOutput>* done) {
-  std::vector<LogitRow> logit_rows;
-  for (size_t i = 0; i < rows.logit_rows.size(); ++i) {
-    const int32_t position = rows.positions[rows.logit_rows[i]];
-    logit_rows.push_back({rows.logit_work[i], static_cast<uint32_t>(position)});
-  }
-  LaggedStep next(step, std::move(work), std::move(logit_rows));
+  LaggedStep next(step, std::move(work), rows.Logits(0, rows.logit_rows.size()));
   if (!next.rows().empty()) {
     RETURN_IF_ERROR(decoder_->Logits(rows.logit_rows, state));
     RETURN_IF_ERROR(device_sampler_->Start(workspace_.At(workspace_.layout().logits), next.rows(),
@@ -530,12 +533,8 @@ absl::Status Runner::Impl::Sample(const std::vector<SequenceWork>& work, const S
     RETURN_IF_ERROR(
         decoder_->Logits(absl::MakeConstSpan(rows.logit_rows).subspan(begin, count), state));
     if (device_sampler_.has_value()) {
-      std::vector<LogitRow> logit_rows;
-      for (size_t i = begin; i < begin + count; ++i) {
-        const int32_t position = rows.positions[rows.logit_rows[i]];
-        logit_rows.push_back({rows.logit_work[i], static_cast<uint32_t>(position)});
-      }
-      RETURN_IF_ERROR(device_sampler_->Rows(logits, logit_rows, work, results, records));
+      RETURN_IF_ERROR(
+          device_sampler_->Rows(logits, rows.Logits(begin, count), work, results, records));
       continue;
     }
     for (size_t i = begin; draws() && i < begin + count; ++i) {
