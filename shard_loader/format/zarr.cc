@@ -14,13 +14,8 @@ namespace {
 
 using nlohmann::json;
 
-struct TypeName {
-  std::string_view name;
-  StoredType type;
-};
-
 // "bfloat16" is TensorStore's own.
-constexpr TypeName kTypes[] = {
+constexpr ZarrTypeName kTypes[] = {
     {"<f8", StoredType::kF64}, {"<f4", StoredType::kF32},      {"<f2", StoredType::kF16},
     {"<i8", StoredType::kI64}, {"<i4", StoredType::kI32},      {"<i2", StoredType::kI16},
     {"|i1", StoredType::kI8},  {"<u8", StoredType::kU64},      {"<u4", StoredType::kU32},
@@ -37,7 +32,8 @@ class Reader : private ZarrFields {
     RETURN_IF_ERROR(TakeSizes("shape", At("shape"), &array.shape));
     RETURN_IF_ERROR(TakeSizes("chunks", At("chunks"), &array.chunk_shape));
     RETURN_IF_ERROR(CheckShapes(array));
-    RETURN_IF_ERROR(TakeType(&array));
+    RETURN_IF_ERROR(
+        TakeType("dtype", At("dtype"), kTypes, "little-endian numbers and bfloat16", &array.type));
     RETURN_IF_ERROR(TakeCompressor(&array));
     const json& order = At("order");
     if (order != "C" && order != "F") return Corrupt("order is neither C nor F");
@@ -51,18 +47,6 @@ class Reader : private ZarrFields {
   }
 
  private:
-  absl::Status TakeType(ZarrArray* array) const {
-    const json& type = At("dtype");
-    if (type.is_string()) {
-      for (const TypeName& known : kTypes) {
-        if (type.get_ref<const std::string&>() != known.name) continue;
-        array->type = known.type;
-        return absl::OkStatus();
-      }
-    }
-    return Refuse("dtype", type, "little-endian numbers and bfloat16");
-  }
-
   absl::Status TakeCompressor(ZarrArray* array) const {
     const json& filters = At("filters");
     if (!filters.is_null() && !filters.empty()) return Refuse("filters", filters, "none");

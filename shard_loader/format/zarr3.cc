@@ -23,12 +23,7 @@ constexpr const char* kReadCodecs =
     "transpose (of all dimensions), bytes (little-endian), gzip, zstd, blosc, crc32c and "
     "sharding_indexed as the only one";
 
-struct TypeName {
-  std::string_view name;
-  StoredType type;
-};
-
-constexpr TypeName kTypes[] = {
+constexpr ZarrTypeName kTypes[] = {
     {"float64", StoredType::kF64},   {"float32", StoredType::kF32}, {"float16", StoredType::kF16},
     {"bfloat16", StoredType::kBF16}, {"int64", StoredType::kI64},   {"int32", StoredType::kI32},
     {"int16", StoredType::kI16},     {"int8", StoredType::kI8},     {"uint64", StoredType::kU64},
@@ -50,7 +45,8 @@ class Reader : private ZarrFields {
     RETURN_IF_ERROR(
         TakeSizes("chunk_shape", At(At(grid, "configuration"), "chunk_shape"), &array.chunk_shape));
     RETURN_IF_ERROR(CheckShapes(array));
-    RETURN_IF_ERROR(TakeType(&array));
+    RETURN_IF_ERROR(TakeType("data_type", At("data_type"), kTypes,
+                             "numbers of 8 to 64 bits and bfloat16", &array.type));
     RETURN_IF_ERROR(TakeNames(&array));
     const json& transformers = At("storage_transformers");
     if (!transformers.is_null() && !transformers.empty()) {
@@ -61,18 +57,6 @@ class Reader : private ZarrFields {
   }
 
  private:
-  absl::Status TakeType(ZarrArray* array) const {
-    const json& type = At("data_type");
-    if (type.is_string()) {
-      for (const TypeName& known : kTypes) {
-        if (type.get_ref<const std::string&>() != known.name) continue;
-        array->type = known.type;
-        return absl::OkStatus();
-      }
-    }
-    return Refuse("data_type", type, "numbers of 8 to 64 bits and bfloat16");
-  }
-
   absl::Status TakeNames(ZarrArray* array) const {
     const json& encoding = At("chunk_key_encoding");
     const json& name = At(encoding, "name");

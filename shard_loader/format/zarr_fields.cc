@@ -67,6 +67,17 @@ absl::Status ZarrFields::TakeSizes(const char* key, const json& list,
   return absl::OkStatus();
 }
 
+absl::Status ZarrFields::TakeType(const char* key, const json& value,
+                                  absl::Span<const ZarrTypeName> names, std::string_view supported,
+                                  StoredType* type) const {
+  for (const ZarrTypeName& known : names) {
+    if (!value.is_string() || value.get_ref<const std::string&>() != known.name) continue;
+    *type = known.type;
+    return absl::OkStatus();
+  }
+  return Refuse(key, value, supported);
+}
+
 absl::Status ZarrFields::CheckShapes(const ZarrArray& array) const {
   int64_t elements = 0;
   const bool is_array = array.shape.size() == array.chunk_shape.size() &&

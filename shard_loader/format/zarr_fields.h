@@ -10,9 +10,15 @@
 #include <nlohmann/json.hpp>
 
 #include "absl/status/status.h"
+#include "absl/types/span.h"
 #include "shard_loader/format/zarr.h"
 
 namespace tessera::shard_loader {
+
+struct ZarrTypeName {
+  std::string_view name;
+  StoredType type;
+};
 
 // Reads fields of `document`, the text of `file`. Borrows both.
 class ZarrFields {
@@ -30,6 +36,10 @@ class ZarrFields {
                       std::string_view supported) const;
   absl::Status TakeSizes(const char* key, const nlohmann::json& list,
                          std::vector<int64_t>* sizes) const;
+  // UNIMPLEMENTED, with what is `supported`, where `value`, under `key`, is none of the names.
+  absl::Status TakeType(const char* key, const nlohmann::json& value,
+                        absl::Span<const ZarrTypeName> names, std::string_view supported,
+                        StoredType* type) const;
   // DATA_LOSS unless the shapes are those of an array of few enough chunks.
   absl::Status CheckShapes(const ZarrArray& array) const;
 

@@ -121,8 +121,7 @@ absl::Status AddNamed(const std::string& name, FoundTensor tensor, WeightFiles& 
 }
 
 absl::Status UndoInterleaving(const GgufFile& gguf, const nlohmann::json& metadata,
-                              WeightFiles& found) {
-  const GgufArchitecture* architecture = FindGgufArchitecture(metadata);
+                              const GgufArchitecture* architecture, WeightFiles& found) {
   if (architecture == nullptr || !GgufInterleavesRope(*architecture)) return absl::OkStatus();
   const int64_t head_size = HeadSize(gguf, metadata["general.architecture"].get<std::string>());
   for (auto& [name, tensor] : found.tensors) {
@@ -160,7 +159,7 @@ absl::StatusOr<WeightFiles> Scan(const fs::path& folder) {
     RETURN_IF_ERROR(
         AddNamed(HuggingFaceNameOfGguf(tensor.name, architecture), WholeTensor(0, tensor), found));
   }
-  RETURN_IF_ERROR(UndoInterleaving(*gguf, metadata, found));
+  RETURN_IF_ERROR(UndoInterleaving(*gguf, metadata, architecture, found));
   return found;
 }
 

@@ -139,8 +139,7 @@ const CheckpointFormat& OrbaxFormat() {
   static constexpr CheckpointFormat kFormat{
       "orbax",
       "Orbax trees of zarr 2 and 3 arrays (gzip, zlib, zstd, blosc; shards), in folders or an "
-      "OCDBT "
-      "database, with the names of Hugging Face's Flax models",
+      "OCDBT database, with the names of Hugging Face's Flax models",
       OrbaxIsHere, ScanOrbax};
   return kFormat;
 }
