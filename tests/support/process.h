@@ -52,6 +52,18 @@ class Process {
   std::thread reader_;
 };
 
+// A tessera-worker on a free port of the loopback interface.
+class TcpWorker {
+ public:
+  explicit TcpWorker(const std::string& secret_file);
+  const std::string& address() const { return address_; }
+  Process& process() { return process_; }
+
+ private:
+  Process process_;
+  std::string address_;
+};
+
 // A tessera-server on a free port, ready to take requests.
 class Server {
  public:

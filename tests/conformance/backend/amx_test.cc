@@ -2,7 +2,6 @@
 // CPU's where it has them.
 #include <algorithm>
 #include <catch2/catch.hpp>
-#include <cmath>
 #include <string>
 
 #include "tests/conformance/backend/cases.h"
@@ -65,12 +64,7 @@ TEST_CASE("emulated tiles sum pairs in bf16 within the rounding of their sums") 
     const Floats expected = RunProduct(*reference, test, 5);
     // As in reference_test.cc.
     const double bound = 1.5 * test.columns * 0x1p-24 * test.columns * 16;
-    REQUIRE(found.size() == expected.size());
-    double distance = 0;
-    for (size_t i = 0; i < found.size(); ++i) {
-      distance = std::max(distance, std::abs(double{found[i]} - expected[i]));
-    }
-    CHECK(distance <= bound);
+    CHECK(Distance(found, expected) <= bound);
     CHECK(SameBits(found, RunProduct(*threads, test, 5)));
   }
 }

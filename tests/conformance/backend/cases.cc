@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "shard_loader/plan/packed_layout.h"
 #include "shard_loader/plan/workspace.h"
@@ -111,6 +112,17 @@ Floats RandomFloats(uint64_t seed, int64_t count, float scale) {
 
 bool SameBits(const Floats& a, const Floats& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+double Distance(const Floats& a, const Floats& b) {
+  if (a.size() != b.size()) return std::numeric_limits<double>::quiet_NaN();
+  double distance = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    const double d = std::abs(double{a[i]} - b[i]);
+    if (std::isnan(d)) return d;
+    distance = std::max(distance, d);
+  }
+  return distance;
 }
 
 Matrix::Matrix(uint64_t seed, int64_t rows, int64_t columns,

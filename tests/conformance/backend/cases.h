@@ -92,6 +92,8 @@ Floats RunEverything(worker::Backend& backend, uint64_t seed, bool coded = true,
                      bool coded_cache = true);
 
 bool SameBits(const Floats& a, const Floats& b);
+// The largest |a - b|; NaN where one of them is, or there are not as many of both.
+double Distance(const Floats& a, const Floats& b);
 
 }  // namespace tessera::tests
 

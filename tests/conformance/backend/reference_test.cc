@@ -42,18 +42,6 @@ double Largest(const Floats& values) {
   return largest;
 }
 
-// The largest |a - b|, NaN where one of them is.
-double Distance(const Floats& a, const Floats& b) {
-  REQUIRE(a.size() == b.size());
-  double distance = 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    const double d = std::abs(double{a[i]} - b[i]);
-    if (std::isnan(d)) return d;
-    distance = std::max(distance, d);
-  }
-  return distance;
-}
-
 TEST_CASE("products are those of the reference, up to the rounding of their sums") {
   const ProductCase cases[] = {
       {1, 16, 64, DType::kF32},           {1, 1, 1, DType::kF32},

@@ -1,8 +1,6 @@
 #include "tests/conformance/cuda/cuda_cases.h"
 
-#include <algorithm>
 #include <catch2/catch.hpp>
-#include <cmath>
 #include <memory>
 
 #include "tests/conformance/backend/cases.h"
@@ -17,17 +15,6 @@ std::unique_ptr<worker::Backend> Cpu(const char* kernels) {
   auto backend = worker::MakeBackend(kernels, 1);
   REQUIRE(backend.ok());
   return *std::move(backend);
-}
-
-double Distance(const Floats& a, const Floats& b) {
-  REQUIRE(a.size() == b.size());
-  double distance = 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    const double d = std::abs(double{a[i]} - b[i]);
-    if (std::isnan(d)) return d;
-    distance = std::max(distance, d);
-  }
-  return distance;
 }
 
 // Of one product with narrowed inputs: (2^-9 or 2^-12) of |x||w| for each of the columns, and the

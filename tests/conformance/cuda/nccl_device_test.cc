@@ -60,14 +60,12 @@ int RunRank(int rank, const std::filesystem::path& folder) {
 }
 
 TEST_CASE("device: two processes on one card exchange over nccl") {
-  char name[] = "/tmp/tessera-nccl-XXXXXX";
-  REQUIRE(mkdtemp(name) != nullptr);
-  const std::filesystem::path folder(name);
+  TempDir folder;
   std::vector<pid_t> children;
   for (int rank = 0; rank < kRanks; ++rank) {
     const pid_t child = fork();
     REQUIRE(child >= 0);
-    if (child == 0) _exit(RunRank(rank, folder));
+    if (child == 0) _exit(RunRank(rank, folder.path()));
     children.push_back(child);
   }
   std::vector<int> codes;
@@ -76,7 +74,6 @@ TEST_CASE("device: two processes on one card exchange over nccl") {
     REQUIRE(waitpid(child, &status, 0) == child);
     codes.push_back(WIFEXITED(status) ? WEXITSTATUS(status) : 128);
   }
-  std::filesystem::remove_all(folder);
   if (codes[0] == kNoDevice) SkipTest("there is no device, or no NCCL");
   CHECK(codes == std::vector<int>{0, 0});
 }

@@ -11,6 +11,16 @@
 namespace tessera::tests {
 namespace {
 
+void CheckSame(const std::vector<Reply>& replies, const std::vector<Reply>& undisturbed) {
+  REQUIRE(replies.size() == undisturbed.size());
+  for (size_t i = 0; i < replies.size(); ++i) {
+    INFO("stream " << i << ": " << replies[i].status.error_message());
+    CHECK(replies[i].status.ok());
+    CHECK(replies[i].text == undisturbed[i].text);
+    CHECK(replies[i].ids == undisturbed[i].ids);
+  }
+}
+
 TEST_CASE(
     "the streams of a killed replica go on on the other, with the text of an undisturbed run") {
   Server server({"--model", DemoModel().string(), "--dp", "2", "--dtype", "f32"});
@@ -21,13 +31,7 @@ TEST_CASE(
   REQUIRE(status.groups_size() == 2);
   REQUIRE(status.groups(1).engine().running() > 0);
   REQUIRE(kill(static_cast<pid_t>(status.groups(1).ranks(0).pid()), SIGKILL) == 0);
-  std::vector<Reply> replies = load.Wait();
-  for (size_t i = 0; i < replies.size(); ++i) {
-    INFO("stream " << i << ": " << replies[i].status.error_message());
-    CHECK(replies[i].status.ok());
-    CHECK(replies[i].text == undisturbed[i].text);
-    CHECK(replies[i].ids == undisturbed[i].ids);
-  }
+  CheckSame(load.Wait(), undisturbed);
   REQUIRE(api.AwaitStatus([](const v1::ServerStatus& now) {
     return now.groups(1).restarts() == 1 && now.groups(1).state() == v1::ServerStatus::READY;
   }));
@@ -64,28 +68,11 @@ TEST_CASE("the server stays ready while one of its replicas is away") {
   CHECK(server.process().WaitForExit() == 0);
 }
 
-// A tessera-worker on a free port of the loopback interface, that nobody starts again.
-class RemoteWorker {
- public:
-  explicit RemoteWorker(const std::string& secret_file)
-      : process_(Program("tessera-worker"),
-                 {"--listen", "127.0.0.1:0", "--threads", "1", "--secret-file", secret_file}) {
-    const std::string line = process_.WaitForLine("listening on ").value();
-    address_ = line.substr(line.find("listening on ") + 13);
-  }
-  const std::string& address() const { return address_; }
-  Process& process() { return process_; }
-
- private:
-  Process process_;
-  std::string address_;
-};
-
 TEST_CASE("a replica of remote workers that does not come back leaves its streams to the other") {
   TempDir folder;
   const std::string secret = (folder.path() / "secret").string();
   std::ofstream(secret) << "a secret of the test\n";
-  RemoteWorker first(secret), second(secret);
+  TcpWorker first(secret), second(secret);  // nobody starts them again
   Server server({"--model", DemoModel().string(), "--dp", "2", "--dtype", "f32", "--secret-file",
                  secret, "--workers", first.address() + "," + second.address()});
   Api api(server.target());
@@ -93,12 +80,7 @@ TEST_CASE("a replica of remote workers that does not come back leaves its stream
   Load load(api, 6, 300);
   REQUIRE(api.Status().groups(1).engine().running() > 0);
   second.process().Signal(SIGKILL);
-  std::vector<Reply> replies = load.Wait();
-  for (size_t i = 0; i < replies.size(); ++i) {
-    INFO("stream " << i << ": " << replies[i].status.error_message());
-    CHECK(replies[i].status.ok());
-    CHECK(replies[i].ids == undisturbed[i].ids);
-  }
+  CheckSame(load.Wait(), undisturbed);
   const v1::ServerStatus status = api.Status();
   CHECK(status.state() == v1::ServerStatus::READY);
   CHECK(status.message().find("replica 1") != std::string::npos);
@@ -115,12 +97,7 @@ TEST_CASE("a poisonous request kills no more than two groups at a time, and fail
   Load load(api, 15, 60);
   const Reply poison = api.Generate(Greedy({0, 581, 97, 601}, 20));
   CHECK(poison.status.error_code() == grpc::StatusCode::ABORTED);
-  std::vector<Reply> replies = load.Wait();
-  for (size_t i = 0; i < replies.size(); ++i) {
-    INFO("stream " << i << ": " << replies[i].status.error_message());
-    CHECK(replies[i].status.ok());
-    CHECK(replies[i].ids == undisturbed[i].ids);
-  }
+  CheckSame(load.Wait(), undisturbed);
   const v1::ServerStatus status = api.Status();
   CHECK(status.engine().requests_failed() == 1);
   int untouched = 0;

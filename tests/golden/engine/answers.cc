@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "server/engine/engine_core.h"
 #include "tests/golden/engine/runner_executor.h"
+#include "tests/support/demo_tokenizer.h"
 #include "tests/support/fixtures.h"
 
 namespace tessera::tests {
@@ -20,12 +21,6 @@ using server::EngineCore;
 using server::Request;
 using server::ResponseStream;
 using server::Token;
-
-const server::Tokenizer& DemoTokenizer() {
-  static const auto tokenizer = server::Tokenizer::Load(DemoModel());
-  if (!tokenizer.ok()) throw std::runtime_error(tokenizer.status().ToString());
-  return **tokenizer;
-}
 
 void Append(const std::vector<Token>& tokens, std::string& answer) {
   for (const Token& token : tokens) {

@@ -113,6 +113,18 @@ TEST_CASE("answers in 16 bits are equal at every degree, and differ from those i
   }
 }
 
+// The same answers over several ranks as over one.
+void CheckSplit(const std::string& name, const std::vector<SequenceStart>& starts,
+                const std::vector<Answer>& expected, GroupOptions options) {
+  for (auto [tp, pp] : {std::pair{2, 1}, std::pair{3, 2}, std::pair{4, 1}}) {
+    INFO("tp " << tp << ", pp " << pp);
+    options.tp = tp;
+    options.pp = pp;
+    Group many(Model(name), options);
+    CheckEqual(expected, many.Generate(starts));
+  }
+}
+
 TEST_CASE("answers of coded weights are equal at every degree and with every instruction set") {
   for (const char* name : {"qwen3", "llama3_gqa"}) {
     const std::vector<SequenceStart> starts = MixedStarts(name);
@@ -121,14 +133,8 @@ TEST_CASE("answers of coded weights are equal at every degree and with every ins
       options.dtype = shard_loader::ParseWeightFormat(format).value();
       Group one(Model(name), options);
       const std::vector<Answer> expected = one.Generate(starts);
-      for (auto [tp, pp] : {std::pair{2, 1}, std::pair{3, 2}, std::pair{4, 1}}) {
-        INFO(name << " in " << format << ", tp " << tp << ", pp " << pp);
-        options.tp = tp;
-        options.pp = pp;
-        Group many(Model(name), options);
-        CheckEqual(expected, many.Generate(starts));
-      }
-      options.tp = options.pp = 1;
+      INFO(name << " in " << format);
+      CheckSplit(name, starts, expected, options);
       for (const std::string& kernels : worker::AvailableKernelSets()) {
         if (*worker::KernelNumerics(kernels) != "fma16" || kernels == "generic") continue;
         INFO(name << " in " << format << " with " << kernels);
@@ -158,14 +164,8 @@ TEST_CASE("answers by dot instructions are equal at every degree, batch and chun
     CHECK(expected[0].tokens[0].logprob != by_fma.Generate({starts[0]})[0].tokens[0].logprob);
     CheckEqual(expected, one.Generate(starts, 17));
     for (size_t i = 0; i < starts.size(); ++i) CheckEqual({expected[i]}, one.Generate({starts[i]}));
-    for (auto [tp, pp] : {std::pair{2, 1}, std::pair{3, 2}, std::pair{4, 1}}) {
-      INFO("tp " << tp << ", pp " << pp);
-      options.tp = tp;
-      options.pp = pp;
-      options.threads = 2;
-      Group many(Model("llama3_gqa"), options);
-      CheckEqual(expected, many.Generate(starts));
-    }
+    options.threads = 2;
+    CheckSplit("llama3_gqa", starts, expected, options);
   }
   if (!any) SkipTest("this CPU has no kernel set with dot instructions for bf16");
 }
@@ -194,14 +194,8 @@ TEST_CASE("answers over a cache in int8 depend on neither degree, batch, chunk, 
                        expected[0].tokens.begin() + 3);
     rest.prompt_tokens.resize(expected[0].prompt_tokens.size());
     CHECK(Difference(expected[0], rest) == "");
-    for (auto [tp, pp] : {std::pair{2, 1}, std::pair{3, 2}, std::pair{4, 1}}) {
-      INFO(name << " with tp " << tp << ", pp " << pp);
-      options.tp = tp;
-      options.pp = pp;
-      Group many(Model(name), options);
-      CheckEqual(expected, many.Generate(starts));
-    }
-    options.tp = options.pp = 1;
+    INFO(name);
+    CheckSplit(name, starts, expected, options);
     for (const std::string& kernels : worker::AvailableKernelSets()) {
       if (*worker::KernelNumerics(kernels) != "fma16") continue;
       INFO(name << " with " << kernels);

@@ -81,35 +81,27 @@ double RelativeDistance(const Token& a, const Token& b) {
   return std::sqrt(difference / squares);
 }
 
+// The largest |a - b| over the vocabulary.
+double LargestDistance(const Token& a, const Token& b) {
+  const std::vector<float> left = ById(a), right = ById(b);
+  double largest = 0;
+  for (size_t i = 0; i < left.size(); ++i) {
+    largest = std::max(largest, std::abs(double{left[i]} - right[i]));
+  }
+  return largest;
+}
+
 // The worst over all positions.
-double WorstDistance(const std::vector<Answer>& exact, const std::vector<Answer>& rounded) {
+double Worst(double (*distance)(const Token&, const Token&), const std::vector<Answer>& exact,
+             const std::vector<Answer>& rounded) {
   double worst = 0;
   for (size_t i = 0; i < exact.size(); ++i) {
     for (size_t p = 0; p < exact[i].prompt_tokens.size(); ++p) {
-      worst =
-          std::max(worst, RelativeDistance(exact[i].prompt_tokens[p], rounded[i].prompt_tokens[p]));
+      worst = std::max(worst, distance(exact[i].prompt_tokens[p], rounded[i].prompt_tokens[p]));
     }
-    worst = std::max(worst, RelativeDistance(exact[i].tokens[0], rounded[i].tokens[0]));
+    worst = std::max(worst, distance(exact[i].tokens[0], rounded[i].tokens[0]));
   }
   return worst;
-}
-
-// The largest |a - b| over all positions and the whole vocabulary.
-double LargestDistance(const std::vector<Answer>& exact, const std::vector<Answer>& coded) {
-  double largest = 0;
-  const auto compare = [&](const Token& a, const Token& b) {
-    const std::vector<float> left = ById(a), right = ById(b);
-    for (size_t i = 0; i < left.size(); ++i) {
-      largest = std::max(largest, std::abs(double{left[i]} - right[i]));
-    }
-  };
-  for (size_t i = 0; i < exact.size(); ++i) {
-    for (size_t p = 0; p < exact[i].prompt_tokens.size(); ++p) {
-      compare(exact[i].prompt_tokens[p], coded[i].prompt_tokens[p]);
-    }
-    compare(exact[i].tokens[0], coded[i].tokens[0]);
-  }
-  return largest;
 }
 
 // The fixtures are small models of random weights, whose logits no training has made robust.
@@ -126,8 +118,8 @@ TEST_CASE(
     for (auto [format, unit] : {std::pair{"int8", 2 * 0.5 / 127}, std::pair{"int4", 0.5 / 8}}) {
       const auto coded = TeacherForced(
           model, golden, shard_loader::ParseWeightFormat(format).value(), DType::kBF16);
-      const double worst = WorstDistance(exact, coded);
-      const double largest = LargestDistance(exact, coded);
+      const double worst = Worst(RelativeDistance, exact, coded);
+      const double largest = Worst(LargestDistance, exact, coded);
       std::printf(
           "{\"bench\": \"logits\", \"model\": \"%s\", \"format\": \"%s\", \"largest\": %.4f, "
           "\"relative\": %.5f}\n",
@@ -172,7 +164,7 @@ TEST_CASE("a cache of fewer bits moves the logprobs by no more than its rounding
       // In each of 4 layers rounded values move an attention output by at most `unit` of its norm,
       // and rounded keys move a score by at most `unit` |q||k| scale, here about 3, and so a weight
       // by twice that; the norms before each block pass relative distances on.
-      const double worst = WorstDistance(exact, rounded);
+      const double worst = Worst(RelativeDistance, exact, rounded);
       CHECK(worst <= 4 * (1 + 2 * 3) * unit);
       CHECK(worst > 0);
     }

@@ -28,23 +28,6 @@ std::string WriteSecret(const TempDir& dir, const std::string& name, const std::
   return path;
 }
 
-// A tessera-worker on a free port of the loopback interface.
-class TcpWorker {
- public:
-  explicit TcpWorker(const std::string& secret_file)
-      : process_(Program("tessera-worker"),
-                 {"--listen", "127.0.0.1:0", "--threads", "1", "--secret-file", secret_file}) {
-    std::string line = process_.WaitForLine("listening on ").value();
-    address_ = line.substr(line.find("listening on ") + 13);
-  }
-  const std::string& address() const { return address_; }
-  Process& process() { return process_; }
-
- private:
-  Process process_;
-  std::string address_;
-};
-
 server::GroupOptions RemoteGroup(std::vector<std::string> workers, const std::string& secret) {
   server::GroupOptions options = DemoGroup(static_cast<int>(workers.size()), 1, "");
   options.workers = std::move(workers);

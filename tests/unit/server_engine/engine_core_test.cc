@@ -5,19 +5,14 @@
 
 #include "proto/rpc/error_site.h"
 #include "proto/rpc/status.h"
+#include "tests/support/demo_tokenizer.h"
 #include "tests/support/fake_executor.h"
-#include "tests/support/fixtures.h"
 
 namespace tessera::server {
 namespace {
 
+using tests::DemoTokenizer;
 using tests::FakeExecutor;
-
-const Tokenizer& DemoTokenizer() {
-  static const auto tokenizer = Tokenizer::Load(tests::DemoModel());
-  REQUIRE(tokenizer.ok());
-  return **tokenizer;
-}
 
 // What a reader has got of an answer.
 struct Answer {

@@ -5,21 +5,16 @@
 #include <atomic>
 
 #include "proto/rpc/status.h"
+#include "tests/support/demo_tokenizer.h"
 #include "tests/support/fake_executor.h"
-#include "tests/support/fixtures.h"
 #include "tests/unit/server_engine/stream_reader.h"
 
 namespace tessera::server {
 namespace {
 
+using tests::DemoTokenizer;
 using Reader = StreamReader;
 using tests::FakeExecutor;
-
-const Tokenizer& DemoTokenizer() {
-  static const auto tokenizer = Tokenizer::Load(tests::DemoModel());
-  REQUIRE(tokenizer.ok());
-  return **tokenizer;
-}
 
 Request Ask(const std::string& id, uint32_t max_tokens) {
   Request request;

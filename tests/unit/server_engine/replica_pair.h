@@ -9,17 +9,11 @@
 #include <vector>
 
 #include "server/engine/engine.h"
+#include "tests/support/demo_tokenizer.h"
 #include "tests/support/fake_executor.h"
-#include "tests/support/fixtures.h"
 #include "tests/unit/server_engine/stream_reader.h"
 
 namespace tessera::server {
-
-inline const Tokenizer& PairTokenizer() {
-  static const auto tokenizer = Tokenizer::Load(tests::DemoModel());
-  REQUIRE(tokenizer.ok());
-  return **tokenizer;
-}
 
 inline Request Ask(const std::string& id, size_t blocks, uint32_t token, uint32_t max_tokens = 1) {
   Request request;
@@ -33,7 +27,7 @@ struct Pair {
   explicit Pair(const EngineOptions& options = {})
       : first(tests::FakeExecutor::Counting(65)),
         second(tests::FakeExecutor::Counting(65)),
-        engine(options, PairTokenizer(), {{&first, &counters[0]}, {&second, &counters[1]}},
+        engine(options, tests::DemoTokenizer(), {{&first, &counters[0]}, {&second, &counters[1]}},
                [this](const EngineCondition& condition) {
                  MutexLock lock(mutex);
                  told.push_back(condition);

@@ -2,21 +2,16 @@
 
 #include <catch2/catch.hpp>
 
-#include "tests/support/fixtures.h"
+#include "tests/support/demo_tokenizer.h"
 
 namespace tessera::server {
 namespace {
 
+using tests::DemoTokenizer;
 using Ids = std::vector<uint32_t>;
 using Member = SequenceGroup::Member;
 
 // The bundled model's tokenizer: id 68 is "a", 69 "b", ...
-const Tokenizer& DemoTokenizer() {
-  static const auto tokenizer = Tokenizer::Load(tests::DemoModel());
-  REQUIRE(tokenizer.ok());
-  return **tokenizer;
-}
-
 Request Prompt(uint32_t n, uint32_t best_of) {
   Request request;
   request.prompt = {0, 90, 91};

@@ -2,19 +2,15 @@
 
 #include <catch2/catch.hpp>
 
-#include "tests/support/fixtures.h"
+#include "tests/support/demo_tokenizer.h"
 
 namespace tessera::server {
 namespace {
 
+using tests::DemoTokenizer;
+
 // The bundled model's tokenizer: id 68 is "a", 69 "b", ..., 93 "z"; 2 is <|im_end|>; 131 and 106
 // are the two bytes of "é".
-const Tokenizer& DemoTokenizer() {
-  static const auto tokenizer = Tokenizer::Load(tests::DemoModel());
-  REQUIRE(tokenizer.ok());
-  return **tokenizer;
-}
-
 Request Prompt() {
   Request request;
   request.prompt = {0, 90, 91};

@@ -5,19 +5,13 @@
 #include <limits>
 
 #include "proto/rpc/status.h"
-#include "tests/support/fixtures.h"
+#include "tests/support/demo_tokenizer.h"
 
 namespace tessera::server {
 namespace {
 
+using tests::DemoTokenizer;  // its id 68 is "a", 69 "b", ..., 93 "z"
 using Ids = std::vector<uint32_t>;
-
-// The bundled model's tokenizer: id 68 is "a", 69 "b", ..., 93 "z".
-const Tokenizer& DemoTokenizer() {
-  static const auto tokenizer = Tokenizer::Load(tests::DemoModel());
-  REQUIRE(tokenizer.ok());
-  return **tokenizer;
-}
 
 ServedModel Model(uint32_t vocab_size = 2048) {
   ServedModel model;

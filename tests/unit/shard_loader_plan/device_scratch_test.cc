@@ -3,23 +3,10 @@
 #include <catch2/catch.hpp>
 
 #include "shard_loader/plan/memory.h"
+#include "tests/unit/shard_loader_plan/small_spec.h"
 
 namespace tessera::shard_loader {
 namespace {
-
-DecoderSpec Spec() {
-  DecoderSpec spec;
-  spec.num_layers = 4;
-  spec.hidden_size = 256;
-  spec.vocab_size = 2048;
-  spec.context_length = 1024;
-  spec.attention.num_heads = 8;
-  spec.attention.num_kv_heads = 4;
-  spec.attention.head_size = 32;
-  spec.attention.windows.assign(4, 0);
-  spec.mlp.intermediate_size = 512;
-  return spec;
-}
 
 DeviceScratch Plan(const WeightFormat& weights, int64_t tokens, int tp = 1) {
   const RankPlan rank = MakeRankPlans(Spec(), {tp, 1, 8}).value().back();

@@ -4,29 +4,15 @@
 #include <utility>
 #include <vector>
 
+#include "tests/unit/worker_runner/small_sequences.h"
 #include "worker/model/decoder.h"
 
 namespace tessera::worker {
 namespace {
 
-SequenceLimits Limits() {
-  SequenceLimits limits;
-  limits.vocab_size = 100;
-  limits.block_tokens = 16;
-  limits.num_kv_blocks = 8;
-  limits.max_model_len = 40;
-  limits.max_num_batched_tokens = 32;
-  limits.max_num_seqs = 3;
-  limits.max_logprobs = 5;
-  return limits;
-}
-
-SequenceStart Start(uint64_t sequence, uint32_t tokens, uint32_t max_tokens = 10) {
-  SequenceStart start;
-  start.sequence = sequence;
-  start.token_ids.assign(tokens, 7);
-  start.prompt_length = tokens;
-  start.max_tokens = max_tokens;
+// Ends at 99.
+SequenceStart Stopping(uint64_t sequence, uint32_t tokens, uint32_t max_tokens = 10) {
+  SequenceStart start = Start(sequence, tokens, max_tokens);
   start.stop_token_ids = {99};
   return start;
 }
@@ -61,7 +47,7 @@ DrawRecord Drawn(uint32_t id) { return {DrawRecord::kDrawn, {id}, {}}; }
 
 TEST_CASE("a sequence goes on behind the place of a token, whose id comes later") {
   Steps steps;
-  const LaggedStep first = steps.Next({Start(1, 5)}, {{1, 5, {0}}});
+  const LaggedStep first = steps.Next({Stopping(1, 5)}, {{1, 5, {0}}});
   CHECK(steps.table.Find(1)->start.token_ids.back() == kUnknownId);
   LaggedStep second = steps.Next({}, {{1, 1, {}}});
   CHECK(second.work().at(0).begin == 5);
@@ -80,7 +66,7 @@ TEST_CASE("a sequence goes on behind the place of a token, whose id comes later"
 
 TEST_CASE("what was computed behind a stop is forgotten") {
   Steps steps;
-  const LaggedStep first = steps.Next({Start(1, 5), Start(2, 3)}, {{1, 5, {0}}, {2, 3, {1}}});
+  const LaggedStep first = steps.Next({Stopping(1, 5), Stopping(2, 3)}, {{1, 5, {0}}, {2, 3, {1}}});
   LaggedStep second = steps.Next({}, {{1, 1, {}}, {2, 1, {}}});
   const StepOutput output = steps.Resolve(first, {Drawn(99), Drawn(42)}, &second);
   CHECK(output.results.at(0).finish == Finish::kStop);
@@ -94,7 +80,7 @@ TEST_CASE("what was computed behind a stop is forgotten") {
 
 TEST_CASE("the number of tokens ends a sequence before they are known") {
   Steps steps;
-  const LaggedStep first = steps.Next({Start(1, 5, 1)}, {{1, 5, {0}}});
+  const LaggedStep first = steps.Next({Stopping(1, 5, 1)}, {{1, 5, {0}}});
   LaggedStep second = steps.Next({}, {{1, 1, {}}});
   CHECK(second.work().empty());
   CHECK(steps.Resolve(first, {Drawn(42)}, &second).results.at(0).finish == Finish::kLength);
@@ -103,7 +89,7 @@ TEST_CASE("the number of tokens ends a sequence before they are known") {
 
 TEST_CASE("a token that cannot be drawn ends its sequence") {
   Steps steps;
-  const LaggedStep first = steps.Next({Start(1, 5)}, {{1, 5, {0}}});
+  const LaggedStep first = steps.Next({Stopping(1, 5)}, {{1, 5, {0}}});
   LaggedStep second = steps.Next({}, {{1, 1, {}}});
   const StepOutput output = steps.Resolve(first, {{DrawRecord::kFailed, {}, {}}}, &second);
   CHECK(output.results.at(0).finish == Finish::kFailed);
@@ -113,9 +99,9 @@ TEST_CASE("a token that cannot be drawn ends its sequence") {
 
 TEST_CASE("a step that needs the ids, or ends a sequence, waits for them") {
   Steps steps;
-  SequenceStart penalized = Start(2, 3);
+  SequenceStart penalized = Stopping(2, 3);
   penalized.sampling.presence_penalty = 0.5f;
-  const LaggedStep first = steps.Next({Start(1, 5), penalized}, {{1, 5, {0}}, {2, 3, {1}}});
+  const LaggedStep first = steps.Next({Stopping(1, 5), penalized}, {{1, 5, {0}}, {2, 3, {1}}});
   StepInput step;
   step.entries = {{1, 1, {}}};
   CHECK(first.CanBeFollowedBy(step));

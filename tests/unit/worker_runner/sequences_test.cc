@@ -5,29 +5,10 @@
 #include <utility>
 #include <vector>
 
+#include "tests/unit/worker_runner/small_sequences.h"
+
 namespace tessera::worker {
 namespace {
-
-SequenceLimits Limits() {
-  SequenceLimits limits;
-  limits.vocab_size = 100;
-  limits.block_tokens = 16;
-  limits.num_kv_blocks = 8;
-  limits.max_model_len = 40;
-  limits.max_num_batched_tokens = 32;
-  limits.max_num_seqs = 3;
-  limits.max_logprobs = 5;
-  return limits;
-}
-
-SequenceStart Start(uint64_t sequence, uint32_t tokens, uint32_t max_tokens = 10) {
-  SequenceStart start;
-  start.sequence = sequence;
-  start.token_ids.assign(tokens, 7);
-  start.prompt_length = tokens;
-  start.max_tokens = max_tokens;
-  return start;
-}
 
 StepInput StepOf(std::vector<SequenceStart> starts, std::vector<SequenceStep> entries,
                  std::vector<uint64_t> ends = {}) {
