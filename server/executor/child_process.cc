@@ -3,9 +3,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <array>
 #include <chrono>
@@ -64,58 +64,65 @@ absl::StatusOr<UniqueFd> SecretPipe(const std::string& secret) {
   return std::move(pipe.read);
 }
 
-// What posix_spawn takes, released together.
+// What a child is made from. Everything is laid out before the fork: between that and exec only
+// calls that are safe in a signal handler may be made, since other threads' locks stay as they
+// were.
 class SpawnSetup {
  public:
-  SpawnSetup() {
-    posix_spawn_file_actions_init(&actions_);
-    posix_spawnattr_init(&attributes_);
-    sigset_t none;
-    sigset_t all;
-    sigemptyset(&none);
-    sigfillset(&all);
-    posix_spawnattr_setsigmask(&attributes_, &none);
-    posix_spawnattr_setsigdefault(&attributes_, &all);
-    // A group of its own: Ctrl-C at a terminal is for the server alone, which then ends its
-    // workers.
-    posix_spawnattr_setpgroup(&attributes_, 0);
-    posix_spawnattr_setflags(
-        &attributes_, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
-  }
-  ~SpawnSetup() {
-    posix_spawn_file_actions_destroy(&actions_);
-    posix_spawnattr_destroy(&attributes_);
-  }
-  SpawnSetup(const SpawnSetup&) = delete;
-  SpawnSetup& operator=(const SpawnSetup&) = delete;
-
-  void Give(int fd, int as) { posix_spawn_file_actions_adddup2(&actions_, fd, as); }
-  void CloseFrom(int first) { posix_spawn_file_actions_addclosefrom_np(&actions_, first); }
-  void ReadNothing() {
-    posix_spawn_file_actions_addopen(&actions_, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-  }
-  absl::StatusOr<pid_t> Spawn(const ChildProcessOptions& options) {
-    std::vector<char*> arguments = {const_cast<char*>(options.program.c_str())};
+  explicit SpawnSetup(const ChildProcessOptions& options) : program_(options.program.c_str()) {
+    arguments_.push_back(const_cast<char*>(program_));
     for (const auto& argument : options.arguments) {
-      arguments.push_back(const_cast<char*>(argument.c_str()));
+      arguments_.push_back(const_cast<char*>(argument.c_str()));
     }
-    arguments.push_back(nullptr);
-    std::vector<char*> environment;
+    arguments_.push_back(nullptr);
     for (const auto& entry : options.environment) {
-      environment.push_back(const_cast<char*>(entry.c_str()));
+      environment_.push_back(const_cast<char*>(entry.c_str()));
     }
-    for (char** entry = environ; *entry != nullptr; ++entry) environment.push_back(*entry);
-    environment.push_back(nullptr);
-    pid_t pid = -1;
-    int error = posix_spawn(&pid, options.program.c_str(), &actions_, &attributes_,
-                            arguments.data(), environment.data());
-    if (error == 0) return pid;
-    return absl::ErrnoToStatus(error, absl::StrCat("cannot start ", options.program));
+    for (char** entry = environ; *entry != nullptr; ++entry) environment_.push_back(*entry);
+    environment_.push_back(nullptr);
+  }
+
+  // In ascending order of `as`; those above the last one are closed.
+  void Give(int fd, int as) { given_.emplace_back(fd, as); }
+
+  // Not posix_spawn: that keeps its caller waiting until the child is another program, and a child
+  // that is stopped before would stop the server with it.
+  absl::StatusOr<pid_t> Spawn() const {
+    if (access(program_, X_OK) != 0) return CannotStart(errno);
+    pid_t pid = _Fork();
+    if (pid < 0) return CannotStart(errno);
+    if (pid == 0) BecomeProgram();
+    setpgid(pid, pid);  // the child does it too: whoever comes first
+    return pid;
   }
 
  private:
-  posix_spawn_file_actions_t actions_;
-  posix_spawnattr_t attributes_;
+  absl::Status CannotStart(int error) const {
+    return absl::ErrnoToStatus(error, absl::StrCat("cannot start ", program_));
+  }
+
+  [[noreturn]] void BecomeProgram() const {
+    // A group of its own: Ctrl-C at a terminal is for the server alone, which then ends its
+    // workers.
+    setpgid(0, 0);
+    for (int number = 1; number < NSIG; ++number) signal(number, SIG_DFL);
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, nullptr);
+    const int nothing = open("/dev/null", O_RDONLY);
+    if (nothing != STDIN_FILENO) dup2(nothing, STDIN_FILENO);
+    for (auto [fd, as] : given_) dup2(fd, as);
+    close_range(static_cast<unsigned>(given_.back().second) + 1, ~0U, 0);
+    execve(program_, arguments_.data(), environment_.data());
+    constexpr std::string_view kWhy = "error: the system does not start this program\n";
+    [[maybe_unused]] const ssize_t told = write(STDERR_FILENO, kWhy.data(), kWhy.size());
+    _exit(127);
+  }
+
+  const char* const program_;
+  std::vector<char*> arguments_;
+  std::vector<char*> environment_;
+  std::vector<std::pair<int, int>> given_;
 };
 
 // Workers begin a line with its level ("warning: ..."); other output counts as information.
@@ -148,13 +155,11 @@ absl::StatusOr<std::unique_ptr<ChildProcess>> ChildProcess::Start(
   ASSIGN_OR_RETURN(Pipe parent, MakePipe());
   ASSIGN_OR_RETURN(Pipe output, MakePipe());
   ASSIGN_OR_RETURN(UniqueFd secret, SecretPipe(options.secret));
-  SpawnSetup setup;
-  setup.ReadNothing();
+  SpawnSetup setup(options);
   setup.Give(output.write.get(), STDOUT_FILENO);
   setup.Give(output.write.get(), STDERR_FILENO);
   setup.Give(parent.read.get(), kChildParentFd);
   setup.Give(secret.get(), kChildSecretFd);
-  int last = kChildSecretFd;
   std::vector<UniqueFd> moved;
   for (auto [fd, as] :
        {std::pair(options.comm_fd, kChildCommFd), {options.image_fd, kChildImageFd}}) {
@@ -162,10 +167,8 @@ absl::StatusOr<std::unique_ptr<ChildProcess>> ChildProcess::Start(
     moved.emplace_back(fcntl(fd, F_DUPFD_CLOEXEC, kFirstOwnFd));
     if (!moved.back().valid()) return SystemError("fcntl");
     setup.Give(moved.back().get(), as);
-    last = as;
   }
-  setup.CloseFrom(last + 1);
-  ASSIGN_OR_RETURN(pid_t pid, setup.Spawn(options));
+  ASSIGN_OR_RETURN(pid_t pid, setup.Spawn());
   return std::unique_ptr<ChildProcess>(new ChildProcess(
       pid, std::move(parent.write), std::move(output.read), options.name, std::move(on_lost)));
 }
