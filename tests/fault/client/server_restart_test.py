@@ -66,7 +66,7 @@ class Answer:
 
 
 QUESTIONS = [
-    ["complete", "Once upon a time", "--max-tokens", "1500", "--ignore-eos", "--temperature", "0"],
+    ["complete", "Once upon a time", "--max-tokens", "900", "--ignore-eos", "--temperature", "0"],
     ["complete", "The river", "--max-tokens", "400", "--ignore-eos", "--seed", "5"],
     ["complete", "A dog", "--max-tokens", "300", "--ignore-eos", "--seed", "6",
      "--repetition-penalty", "1.1"],
@@ -114,7 +114,7 @@ class ServerRestart(unittest.TestCase):
 
     def test_an_answer_without_retry_ends_with_its_server(self):
         server, port = self.start_server(0)
-        answer = Answer(port, "complete", "Once", "--max-tokens", "1500", "--ignore-eos", "--retry",
+        answer = Answer(port, "complete", "Once", "--max-tokens", "900", "--ignore-eos", "--retry",
                         "none")
         answer.await_text()
         server.send_signal(signal.SIGKILL)
