@@ -6,6 +6,18 @@
 
 namespace tessera::server {
 
+BeamSearch::BeamSearch(Options options) : options_(std::move(options)), beams_(1) {
+  for (const TokenBias& each : options_.logit_bias) {
+    highest_bias_ = std::max(highest_bias_, double{each.bias});
+  }
+}
+
+double BeamSearch::BiasOf(uint32_t id) const {
+  const auto at = std::lower_bound(options_.logit_bias.begin(), options_.logit_bias.end(), id,
+                                   [](const TokenBias& bias, uint32_t of) { return bias.id < of; });
+  return at == options_.logit_bias.end() || at->id != id ? 0 : double{at->bias};
+}
+
 double BeamSearch::Score(double sum, size_t tokens) const {
   return sum / std::pow(static_cast<double>(tokens), options_.length_penalty);
 }
@@ -15,12 +27,12 @@ bool BeamSearch::Stops(uint32_t id, size_t tokens) const {
   return tokens > options_.min_tokens && std::find(stops.begin(), stops.end(), id) != stops.end();
 }
 
-BeamSearch::Hypothesis BeamSearch::Extend(const Candidate& candidate,
-                                          const std::vector<TopToken>& next) const {
+BeamSearch::Hypothesis BeamSearch::Extend(const Candidate& candidate, const Token& next) const {
   Hypothesis hypothesis = beams_[candidate.parent];
-  Token token{.id = next[candidate.rank].id, .logprob = next[candidate.rank].logprob};
-  const auto end = next.begin() + std::min<size_t>(options_.logprobs, next.size());
-  token.top.assign(next.begin(), end);
+  Token token;
+  token.id = next.candidates[candidate.rank].id;
+  token.logprob = next.candidates[candidate.rank].logprob;
+  token.top = next.top;
   hypothesis.tokens.push_back(std::move(token));
   hypothesis.sum = candidate.sum;
   return hypothesis;
@@ -38,28 +50,30 @@ void BeamSearch::Complete(Hypothesis hypothesis) {
 
 bool BeamSearch::MayImprove() const {
   if (complete_.size() < options_.width) return true;
-  // Sums only fall; the length that flatters one most is the longest, or with a negative penalty
-  // the next.
-  const size_t length =
-      options_.length_penalty >= 0 ? options_.max_tokens : beams_[0].tokens.size() + 1;
+  // A sum rises by biases alone; the length that flatters it most is the next or the longest.
+  const size_t next = beams_[0].tokens.size() + 1;
+  const size_t last = options_.max_tokens;
+  const double rise = highest_bias_ * static_cast<double>(last - next + 1);
   return std::any_of(beams_.begin(), beams_.end(), [&](const Hypothesis& beam) {
-    return Score(beam.sum, length) > complete_.back().score;
+    const double highest = beam.sum + rise;
+    return std::max(Score(highest, next), Score(highest, last)) > complete_.back().score;
   });
 }
 
-std::vector<size_t> BeamSearch::Advance(absl::Span<const std::vector<TopToken>> next) {
+std::vector<size_t> BeamSearch::Advance(absl::Span<const Token> next) {
   const size_t length = beams_[0].tokens.size() + 1;
   std::vector<Candidate> candidates;
   std::vector<Candidate> stopping;
   for (size_t parent = 0; parent < beams_.size(); ++parent) {
-    for (size_t rank = 0; rank < next[parent].size(); ++rank) {
-      const TopToken& token = next[parent][rank];
+    for (size_t rank = 0; rank < next[parent].candidates.size(); ++rank) {
+      const TopToken& token = next[parent].candidates[rank];
       const bool is_stop = std::find(options_.stop_token_ids.begin(), options_.stop_token_ids.end(),
                                      token.id) != options_.stop_token_ids.end();
       // A stop id is no token of an answer that goes on.
       if (is_stop && !Stops(token.id, length)) continue;
       (is_stop ? stopping : candidates)
-          .push_back({parent, rank, beams_[parent].sum + double{token.logprob}});
+          .push_back(
+              {parent, rank, beams_[parent].sum + (double{token.logprob} + BiasOf(token.id))});
     }
   }
   for (const Candidate& candidate : stopping) {

@@ -7,7 +7,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <utility>
 #include <vector>
 
 #include "absl/types/span.h"
@@ -15,13 +14,14 @@
 
 namespace tessera::server {
 
-// A step expands every beam by its likeliest tokens (num_candidates of them, by raw logprobs).
-// Those that are stop ids complete a hypothesis; of the others the `width` likeliest sums go on. It
-// ends when every beam has max_tokens, or when `width` hypotheses are complete and no beam can come
-// to score better than the worst of them. The score of a hypothesis is the sum of its tokens'
-// logprobs over (number of tokens)^length_penalty (Wu et al., arXiv:1609.08144, as Hugging Face has
-// it); a stop id is one of the tokens. Ties: what stood first, that is the better parent, then the
-// lower id. Owned by one thread.
+// A step expands every beam by its candidates: the num_candidates tokens that the workers find
+// likeliest of those that the request allows. Those that are stop ids complete a hypothesis; of the
+// others the `width` best sums go on, and a beam without candidates ends. It ends when every beam
+// has max_tokens, or when `width` hypotheses are complete and no beam can come to score better than
+// the worst of them. What a token adds to a sum is its raw logprob and its bias, which is not
+// normalised again; the score of a hypothesis is its sum over (number of tokens)^length_penalty (Wu
+// et al., arXiv:1609.08144; both as Hugging Face has it); a stop id is one of the tokens. Ties:
+// what stood first, that is the better parent, then the worker's order. Owned by one thread.
 class BeamSearch {
  public:
   struct Options {
@@ -30,17 +30,17 @@ class BeamSearch {
     uint32_t max_tokens = 1;
     uint32_t min_tokens = 0;  // no hypothesis is complete before
     std::vector<uint32_t> stop_token_ids;
-    uint32_t logprobs = 0;  // alternatives that are kept with every token
+    std::vector<TokenBias> logit_bias;  // each id once, ascending
   };
 
   struct Hypothesis {
     std::vector<Token> tokens;
-    double sum = 0;    // of logprobs
+    double sum = 0;    // of logprobs and biases
     double score = 0;  // of a complete one
     std::optional<uint32_t> stop_token_id;
   };
 
-  explicit BeamSearch(Options options) : options_(std::move(options)), beams_(1) {}
+  explicit BeamSearch(Options options);
 
   // Tokens that a step must bring of every beam: so many that stop ids leave enough others.
   uint32_t num_candidates() const {
@@ -52,9 +52,9 @@ class BeamSearch {
   const std::vector<Hypothesis>& beams() const { return beams_; }
   bool done() const { return beams_.empty(); }
 
-  // `next[b]`: the likeliest tokens after beam b, descending. Returns of which former beam each new
-  // one is the continuation by its last token.
-  std::vector<size_t> Advance(absl::Span<const std::vector<TopToken>> next);
+  // `next[b]`: what was drawn after beam b; its candidates count, and its alternatives go with each
+  // of them. Returns of which former beam each new one is the continuation by its last token.
+  std::vector<size_t> Advance(absl::Span<const Token> next);
 
   // When done: at most `count` hypotheses, the best first.
   std::vector<Hypothesis> Best(size_t count) const;
@@ -66,13 +66,15 @@ class BeamSearch {
     double sum;
   };
   double Score(double sum, size_t tokens) const;
+  double BiasOf(uint32_t id) const;
   bool Stops(uint32_t id, size_t tokens) const;
-  Hypothesis Extend(const Candidate& candidate, const std::vector<TopToken>& next) const;
+  Hypothesis Extend(const Candidate& candidate, const Token& next) const;
   void Complete(Hypothesis hypothesis);
   // Whether a beam under way could still be among the best.
   bool MayImprove() const;
 
   const Options options_;
+  double highest_bias_ = 0;  // of those above 0
   std::vector<Hypothesis> beams_;
   std::vector<Hypothesis> complete_;  // descending, at most `width`
 };

@@ -282,10 +282,9 @@ void EngineCore::Apply(uint64_t step, SequenceResult& result) {
   if (!result.prompt_tokens.empty()) {
     live.group->AddPromptLogprobs(result.prompt_position, std::move(result.prompt_tokens));
   }
-  if (result.finish == Finish::kFailed) {
-    return End(key, GivenUp(result));
-  }
-  if (result.tokens.empty()) return;
+  const bool dead_end = live.group->IsDeadEnd(result);
+  if (result.finish == Finish::kFailed && !dead_end) return End(key, GivenUp(result));
+  if (result.tokens.empty() && !dead_end) return;
   if (!live.accepted) Accept(live);
   member->drawn_step = step;
   if (suspects_.Gained(key)) UpdatePaused();

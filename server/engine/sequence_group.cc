@@ -51,7 +51,7 @@ SequenceGroup::SequenceGroup(Request request, uint32_t max_length, const Tokeniz
                                       .max_tokens = first_->max_tokens(),
                                       .min_tokens = request_.min_tokens,
                                       .stop_token_ids = request_.stop_token_ids,
-                                      .logprobs = request_.logprobs.value_or(0)});
+                                      .logit_bias = request_.sampling.logit_bias});
 }
 
 void SequenceGroup::Describe(const Member& member, SequenceStart& start) const {
@@ -63,10 +63,14 @@ void SequenceGroup::Describe(const Member& member, SequenceStart& start) const {
   // Workers say what is likeliest; what stops is seen here.
   beam_prompt_->Describe(start);
   start.token_ids = member.beam_log;
-  start.sampling = {.temperature = 0, .seed = request_.sampling.seed};
+  start.sampling = {.temperature = 0,
+                    .seed = request_.sampling.seed,
+                    .logit_bias = request_.sampling.logit_bias,
+                    .allowed_token_ids = request_.sampling.allowed_token_ids,
+                    .bad_words = request_.sampling.bad_words};
   start.min_tokens = 0;
   start.stop_token_ids.clear();
-  start.logprobs = search_->num_candidates();
+  start.candidates = search_->num_candidates();
 }
 
 absl::Status SequenceGroup::Take(Member& member, SequenceResult& result,
@@ -85,10 +89,14 @@ absl::Status SequenceGroup::Take(Member& member, SequenceResult& result,
 }
 
 absl::Status SequenceGroup::TakeBeam(Member& member, SequenceResult& result) {
+  if (result.nothing_to_draw) {
+    member.round.emplace();
+    return absl::OkStatus();
+  }
   if (result.tokens.size() != 1 || member.round) {
     return absl::InternalError("the workers went ahead of a beam");
   }
-  if (result.tokens[0].top.empty()) {
+  if (result.tokens[0].candidates.empty()) {
     return absl::InternalError("the workers sent no candidates of a beam");
   }
   member.round = std::move(result.tokens[0]);
@@ -156,8 +164,8 @@ void SequenceGroup::SettleBeams(Changes& changes) {
     }
     return;
   }
-  std::vector<std::vector<TopToken>> next;
-  for (const std::unique_ptr<Member>& member : members_) next.push_back(member->round->top);
+  std::vector<Token> next;
+  for (const std::unique_ptr<Member>& member : members_) next.push_back(*member->round);
   FollowBeams(search_->Advance(next), changes);
   changes.done = search_->done();
   if (changes.done) TellBeams(changes);
@@ -200,7 +208,8 @@ void SequenceGroup::TellBeams(Changes& changes) {
   const std::vector<BeamSearch::Hypothesis> best = search_->Best(request_.n);
   if (best.size() < request_.n) {
     changes.failure = absl::InvalidArgumentError(
-        "the stop ids leave fewer answers than sampling.n; ask for fewer of either");
+        "the stop ids, allowed_token_ids and bad_words leave fewer answers than sampling.n; allow "
+        "more, or ask for fewer");
   }
   for (uint32_t i = 0; i < best.size(); ++i) {
     Sequence answer(RequestOf(request_, 1), model_length_, tokenizer_);

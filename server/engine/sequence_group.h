@@ -37,7 +37,7 @@ class SequenceGroup {
     double sum = 0;   // of its logprobs
     // A beam:
     std::vector<uint32_t> beam_log;
-    std::optional<Token> round;  // what its step brought
+    std::optional<Token> round;  // what its step brought; no candidates: nothing may follow
 
     const std::vector<uint32_t>& log() const { return sequence ? sequence->log() : beam_log; }
   };
@@ -62,8 +62,12 @@ class SequenceGroup {
     return first_ == nullptr ? std::vector<Token>() : first_->TakePromptLogprobs();
   }
 
-  // What a step brought of a member; what the reader may see of it comes into `events`. INTERNAL
-  // where the workers broke their contract.
+  // Whether a failed result only ends a beam after which the request allows no token.
+  bool IsDeadEnd(const SequenceResult& result) const {
+    return is_beams() && result.nothing_to_draw;
+  }
+  // What a step brought of a member, or a dead end; what the reader may see of it comes into
+  // `events`. INTERNAL where the workers broke their contract.
   absl::Status Take(Member& member, SequenceResult& result, std::vector<ResponseEvent>& events);
 
   struct Fork {

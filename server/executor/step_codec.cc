@@ -41,6 +41,7 @@ void ToProto(const SequenceStart& from, v1::SequenceStart* to) {
   to->mutable_stop_token_ids()->Add(from.stop_token_ids.begin(), from.stop_token_ids.end());
   if (from.logprobs) to->set_logprobs(*from.logprobs);
   if (from.prompt_logprobs) to->set_prompt_logprobs(*from.prompt_logprobs);
+  to->set_candidates(from.candidates);
 }
 
 Finish FromProto(v1::SequenceResult::Finish finish) {
@@ -60,6 +61,10 @@ Token FromProto(const v1::Token& from) {
   Token to{.id = from.id(), .logprob = from.logprob()};
   to.top.reserve(from.top_size());
   for (const v1::TopToken& top : from.top()) to.top.push_back({top.id(), top.logprob()});
+  to.candidates.reserve(from.candidates_size());
+  for (const v1::TopToken& each : from.candidates()) {
+    to.candidates.push_back({each.id(), each.logprob()});
+  }
   return to;
 }
 

@@ -63,7 +63,7 @@ absl::Status ResolveSequences(const v1::SamplingParams& in, Request& request) {
   return absl::OkStatus();
 }
 
-// What says how tokens are drawn, where none is: a beam is chosen by its logprobs alone.
+// What says how tokens are drawn, where none is: beams are chosen by their scores.
 absl::Status RefuseBesideBeams(const v1::SamplingParams& in, const Request& request) {
   const std::pair<bool, const char*> others[] = {
       {in.has_temperature() && in.temperature() != 0, "sampling.temperature"},
@@ -75,16 +75,14 @@ absl::Status RefuseBesideBeams(const v1::SamplingParams& in, const Request& requ
       {in.has_presence_penalty(), "sampling.presence_penalty"},
       {in.has_frequency_penalty(), "sampling.frequency_penalty"},
       {in.has_best_of(), "sampling.best_of"},
-      {!in.logit_bias().empty(), "sampling.logit_bias"},
-      {!in.allowed_token_ids().empty(), "sampling.allowed_token_ids"},
-      {!in.bad_words().empty(), "sampling.bad_words"},
       {!request.stop_strings.empty(), "stop.strings"},
   };
   for (const auto& [set, field] : others) {
     if (set) {
       return FieldError(field, absl::StrCat(field,
                                             " does not go with sampling.beam_width: beams "
-                                            "are chosen by their logprobs alone; leave it out"));
+                                            "are chosen by logprobs and logit_bias alone; leave "
+                                            "it out"));
     }
   }
   return absl::OkStatus();

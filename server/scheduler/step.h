@@ -46,6 +46,7 @@ struct SequenceStart {
   std::vector<uint32_t> stop_token_ids;
   std::optional<uint32_t> logprobs;
   std::optional<uint32_t> prompt_logprobs;
+  uint32_t candidates = 0;  // of a beam: so many ids that may follow are told with every token
 };
 
 // Compute up to `num_tokens` known tokens of a sequence; at their end one is drawn, and up to
@@ -82,6 +83,9 @@ struct Token {
   uint32_t id = 0;
   float logprob = 0;
   std::vector<TopToken> top;  // descending; ties by the lower id
+  // Of a beam: the likeliest ids that the request allows, by logit and bias, descending; ties by
+  // the lower id. Their logprobs are of the raw logits.
+  std::vector<TopToken> candidates;
 };
 
 enum class Finish { kRunning, kStop, kLength, kFailed };

@@ -155,7 +155,8 @@ StepResult FakeExecutor::Run(const server::Step& step) {
       result.prompt_position = std::max(begin, 1u);
       uint32_t end = std::min(sequence.computed + 1, sequence.start.prompt_length);
       for (uint32_t p = result.prompt_position; p < end; ++p) {
-        result.prompt_tokens.push_back({.id = log[p], .logprob = -2.0f, .top = {}});
+        result.prompt_tokens.push_back(
+            {.id = log[p], .logprob = -2.0f, .top = {}, .candidates = {}});
       }
     }
     if (sequence.computed == log.size()) {

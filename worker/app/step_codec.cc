@@ -52,6 +52,7 @@ SequenceStart FromProto(const v1::SequenceStart& from) {
   to.stop_token_ids.assign(from.stop_token_ids().begin(), from.stop_token_ids().end());
   if (from.has_logprobs()) to.logprobs = from.logprobs();
   if (from.has_prompt_logprobs()) to.prompt_logprobs = from.prompt_logprobs();
+  to.candidates = from.candidates();
   return to;
 }
 
@@ -69,15 +70,21 @@ v1::SequenceResult::Finish ToProto(Finish finish) {
   return v1::SequenceResult::FAILED;
 }
 
+void ToProto(const std::vector<TopToken>& from,
+             google::protobuf::RepeatedPtrField<v1::TopToken>* to) {
+  to->Reserve(static_cast<int>(from.size()));
+  for (const TopToken& each : from) {
+    v1::TopToken* added = to->Add();
+    added->set_id(each.id);
+    added->set_logprob(each.logprob);
+  }
+}
+
 void ToProto(const Token& from, v1::Token* to) {
   to->set_id(from.id);
   to->set_logprob(from.logprob);
-  to->mutable_top()->Reserve(static_cast<int>(from.top.size()));
-  for (const TopToken& top : from.top) {
-    v1::TopToken* added = to->add_top();
-    added->set_id(top.id);
-    added->set_logprob(top.logprob);
-  }
+  ToProto(from.top, to->mutable_top());
+  ToProto(from.candidates, to->mutable_candidates());
 }
 
 }  // namespace

@@ -14,12 +14,18 @@ bool IsOfPrompt(const SequenceWork& work, uint32_t position) {
 
 int64_t TopOf(const SequenceWork& work, uint32_t position) {
   const SequenceStart& start = work.sequence->start;
-  return IsOfPrompt(work, position) ? *start.prompt_logprobs : start.logprobs.value_or(0);
+  return IsOfPrompt(work, position) ? *start.prompt_logprobs : MostRanked(start);
+}
+
+// A device ranks raw logits alone.
+bool DrawsOnHost(const SequenceStart& start) {
+  return start.sampling.typical_p < 1.0f || MostRanked(start) > kMaxDrawerTop ||
+         (start.candidates > 0 && !start.restrictions.empty());
 }
 
 bool IsForHost(const SequenceWork& work, uint32_t position) {
-  if (TopOf(work, position) > kMaxDrawerTop) return true;
-  return !IsOfPrompt(work, position) && work.sequence->start.sampling.typical_p < 1.0f;
+  if (IsOfPrompt(work, position)) return TopOf(work, position) > kMaxDrawerTop;
+  return DrawsOnHost(work.sequence->start);
 }
 
 Token ToToken(const DrawnRow& drawn) {
@@ -55,6 +61,7 @@ void Take(const SequenceWork& work, uint32_t position, const DrawnRow& drawn,
   record->outcome = DrawRecord::kDrawn;
   record->ids.push_back(drawn.id);
   result->tokens.push_back(ToToken(drawn));
+  ShareRanked(work.sequence->start, &result->tokens.back());
 }
 
 }  // namespace
@@ -136,8 +143,7 @@ absl::Status DeviceSampler::Rows(const float* logits, absl::Span<const LogitRow>
 }
 
 bool DeviceSampler::CanDraw(const SequenceStart& start) {
-  return start.sampling.typical_p >= 1.0f && start.logprobs.value_or(0) <= kMaxDrawerTop &&
-         start.prompt_logprobs.value_or(0) <= kMaxDrawerTop;
+  return !DrawsOnHost(start) && start.prompt_logprobs.value_or(0) <= kMaxDrawerTop;
 }
 
 absl::Status DeviceSampler::Start(const float* logits, absl::Span<const LogitRow> rows,

@@ -28,7 +28,7 @@ struct LogitRow {
 class DeviceSampler {
  public:
   // All borrowed. `host` draws what a device does not, from logits that are brought to it: rows
-  // with typical_p, or with more than kMaxDrawerTop ranked ids.
+  // with typical_p, with more than kMaxDrawerTop ranked ids, or of a beam with restrictions.
   DeviceSampler(Drawer* drawer, HostSide* side, StepSampler* host, int64_t vocab_size,
                 int64_t vocab_block)
       : drawer_(drawer),

@@ -1,6 +1,7 @@
 #include "worker/runner/sequences.h"
 
 #include <algorithm>
+#include <cmath>
 #include <unordered_set>
 
 #include "absl/status/statusor.h"
@@ -24,6 +25,19 @@ uint32_t TokensOf(const SequenceStep& entry, const Sequence& sequence) {
 bool IsStop(const Sequence& sequence, uint32_t id) {
   const std::vector<uint32_t>& stops = sequence.start.stop_token_ids;
   return std::find(stops.begin(), stops.end(), id) != stops.end();
+}
+
+uint32_t MostRanked(const SequenceStart& start) {
+  return std::max(start.logprobs.value_or(0), start.candidates);
+}
+
+void ShareRanked(const SequenceStart& start, Token* token) {
+  if (start.candidates == 0) return;
+  for (const TopToken& each : token->top) {
+    if (token->candidates.size() == start.candidates || std::isinf(each.logprob)) break;
+    token->candidates.push_back(each);
+  }
+  token->top.resize(std::min<size_t>(token->top.size(), start.logprobs.value_or(0)));
 }
 
 uint32_t SequenceWork::prompt_rows_end() const {
@@ -64,7 +78,7 @@ absl::Status SequenceTable::CheckStart(const SequenceStart& start) const {
                      start.token_ids.size(), " in ", start.blocks.size(), " blocks");
   }
   RETURN_IF_ERROR(CheckBlocks(name, start.blocks));
-  const uint32_t top = std::max(start.logprobs.value_or(0), start.prompt_logprobs.value_or(0));
+  const uint32_t top = std::max(MostRanked(start), start.prompt_logprobs.value_or(0));
   if (top > limits_.max_logprobs) {
     return Violation(name, "asks for ", top, " logprobs; max_logprobs is ", limits_.max_logprobs);
   }

@@ -28,6 +28,12 @@ struct Sequence {
 // Whether `id` ends the sequence.
 bool IsStop(const Sequence& sequence, uint32_t id);
 
+// Ids that are ranked by their raw logits for a token of it, where its candidates are too.
+uint32_t MostRanked(const SequenceStart& start);
+// Of a sequence without restrictions: `token->top` has MostRanked ids, which are its alternatives
+// and its candidates in one.
+void ShareRanked(const SequenceStart& start, Token* token);
+
 struct SequenceLimits {
   uint32_t vocab_size = 0;
   uint32_t block_tokens = 0;

@@ -28,6 +28,7 @@ struct SequenceStart {
   std::vector<uint32_t> stop_token_ids;
   std::optional<uint32_t> logprobs;         // top-k beside the chosen one
   std::optional<uint32_t> prompt_logprobs;  // likewise, of the prompt's tokens
+  uint32_t candidates = 0;  // of a beam: so many ids that may follow are told with every token
 };
 
 // Computes up to `num_tokens` of the sequence's known tokens, from where it stands; when that
@@ -65,6 +66,9 @@ struct Token {
   uint32_t id = 0;
   float logprob = 0;          // of the raw logits, natural logarithm
   std::vector<TopToken> top;  // descending; ties by the lower id
+  // Of a beam: the likeliest ids that may be drawn, by logit and bias, descending; ties by the
+  // lower id. Their logprobs are of the raw logits.
+  std::vector<TopToken> candidates;
 };
 
 enum class Finish { kRunning, kStop, kLength, kFailed };

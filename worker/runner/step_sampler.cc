@@ -4,15 +4,20 @@
 #include <string>
 #include <utility>
 
+#include "shard_loader/status_macros.h"
+
 namespace tessera::worker {
 namespace {
 
+std::vector<TopToken> ToTop(const std::vector<RankedId>& ranked) {
+  std::vector<TopToken> top;
+  top.reserve(ranked.size());
+  for (const RankedId& each : ranked) top.push_back({each.id, each.logprob});
+  return top;
+}
+
 Token MakeToken(uint32_t id, const Logprobs& logprobs) {
-  Token token;
-  token.id = id;
-  token.logprob = logprobs.chosen;
-  for (const RankedId& each : logprobs.top) token.top.push_back({each.id, each.logprob});
-  return token;
+  return {.id = id, .logprob = logprobs.chosen, .top = ToTop(logprobs.top), .candidates = {}};
 }
 
 // A row of drafts follows from what the rows before it drew: it counts only where those were the
@@ -77,13 +82,22 @@ void StepSampler::PromptRow(const SequenceWork& work, uint32_t position, const f
 absl::Status StepSampler::DrawRow(const SequenceWork& work, const float* logits, double log_sum_exp,
                                   SequenceResult* result, DrawRecord* record) {
   SequenceStart& start = work.sequence->start;
-  const absl::StatusOr<uint32_t> id = sampler_.Draw(logits, ContextOf(*work.sequence));
-  if (!id.ok()) return id.status();
+  const DrawContext context = ContextOf(*work.sequence);
+  uint32_t id = 0;
+  std::vector<RankedId> candidates;
+  if (start.candidates == 0) {
+    ASSIGN_OR_RETURN(id, sampler_.Draw(logits, context));
+  } else {
+    ASSIGN_OR_RETURN(candidates,
+                     sampler_.Candidates(logits, log_sum_exp, context, start.candidates));
+    id = candidates[0].id;
+  }
   record->outcome = DrawRecord::kDrawn;
-  record->ids.push_back(*id);
+  record->ids.push_back(id);
   result->tokens.push_back(
-      MakeToken(*id, sampler_.LogprobsOf(logits, log_sum_exp, *id, start.logprobs.value_or(0))));
-  start.token_ids.push_back(*id);
+      MakeToken(id, sampler_.LogprobsOf(logits, log_sum_exp, id, start.logprobs.value_or(0))));
+  result->tokens.back().candidates = ToTop(candidates);
+  start.token_ids.push_back(id);
   return absl::OkStatus();
 }
 

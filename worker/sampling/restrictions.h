@@ -17,6 +17,8 @@ struct Restrictions {
   std::vector<uint32_t> allowed_ids;             // empty: all
   std::vector<std::vector<uint32_t>> bad_words;  // none of them empty
   std::vector<TokenBias> logit_bias;             // each id once
+
+  bool empty() const { return allowed_ids.empty() && bad_words.empty() && logit_bias.empty(); }
 };
 
 // The last id of every bad word whose others are the end of `generated` (as vLLM does).

@@ -29,6 +29,8 @@ bool Filters(const SamplingParams& params) {
   return params.min_p > 0.0f || params.top_k > 0 || params.top_p < 1.0f || params.typical_p < 1.0f;
 }
 
+float LogprobOf(float logit, double log_sum_exp) { return static_cast<float>(logit - log_sum_exp); }
+
 bool RanksBefore(const RankedId& a, const RankedId& b) {
   return a.logprob != b.logprob ? a.logprob > b.logprob : a.id < b.id;
 }
@@ -90,16 +92,21 @@ absl::StatusOr<double> Sampler::LogSumExp(const float* logits) {
 }
 
 Logprobs Sampler::LogprobsOf(const float* logits, double log_sum_exp, uint32_t id, int64_t top) {
-  auto logprob = [&](int64_t i) { return static_cast<float>(logits[i] - log_sum_exp); };
   Logprobs result;
-  result.chosen = logprob(id);
-  if (top <= 0) return result;
-  // A heap of the best so far, the worst of them in front; ranked by logit until the end.
-  std::vector<RankedId>& heap = result.top;
-  const size_t size = static_cast<size_t>(std::min(top, vocab_size_));
+  result.chosen = LogprobOf(logits[id], log_sum_exp);
+  result.top = Ranked(logits, top);
+  for (RankedId& each : result.top) each.logprob = LogprobOf(logits[each.id], log_sum_exp);
+  return result;
+}
+
+std::vector<RankedId> Sampler::Ranked(const float* values, int64_t count) const {
+  // A heap of the best so far, the worst of them in front.
+  std::vector<RankedId> heap;
+  if (count <= 0) return heap;
+  const size_t size = static_cast<size_t>(std::min(count, vocab_size_));
   heap.reserve(size);
   for (int64_t i = 0; i < vocab_size_; ++i) {
-    const RankedId next = {static_cast<uint32_t>(i), logits[i]};
+    const RankedId next = {static_cast<uint32_t>(i), values[i]};
     if (heap.size() == size) {
       if (!RanksBefore(next, heap.front())) continue;
       std::pop_heap(heap.begin(), heap.end(), RanksBefore);
@@ -109,8 +116,18 @@ Logprobs Sampler::LogprobsOf(const float* logits, double log_sum_exp, uint32_t i
     std::push_heap(heap.begin(), heap.end(), RanksBefore);
   }
   std::sort_heap(heap.begin(), heap.end(), RanksBefore);
-  for (RankedId& each : heap) each.logprob = logprob(each.id);
-  return result;
+  return heap;
+}
+
+absl::StatusOr<std::vector<RankedId>> Sampler::Candidates(const float* logits, double log_sum_exp,
+                                                          const DrawContext& context,
+                                                          int64_t count) {
+  Adjust(logits, context);
+  std::vector<RankedId> ranked = Ranked(values_, count);
+  while (!ranked.empty() && ranked.back().logprob == -kInfinity) ranked.pop_back();
+  if (ranked.empty()) return NothingToDrawError();
+  for (RankedId& each : ranked) each.logprob = LogprobOf(logits[each.id], log_sum_exp);
+  return ranked;
 }
 
 void Sampler::Penalize(const DrawContext& context) {
@@ -143,8 +160,7 @@ absl::StatusOr<float> Sampler::Highest(uint32_t* id) const {
   return highest;
 }
 
-absl::StatusOr<uint32_t> Sampler::Draw(const float* logits, const DrawContext& context) {
-  const SamplingParams& params = context.params;
+void Sampler::Adjust(const float* logits, const DrawContext& context) {
   std::copy(logits, logits + vocab_size_, values_);
   const absl::Span<float> values(values_, vocab_size_);
   if (context.restrictions != nullptr) {
@@ -154,7 +170,12 @@ absl::StatusOr<uint32_t> Sampler::Draw(const float* logits, const DrawContext& c
     if (id < vocab_size_) values_[id] = -kInfinity;
   }
   if (context.restrictions != nullptr) AddBias(*context.restrictions, values);
-  if (Penalizes(params)) Penalize(context);
+  if (Penalizes(context.params)) Penalize(context);
+}
+
+absl::StatusOr<uint32_t> Sampler::Draw(const float* logits, const DrawContext& context) {
+  const SamplingParams& params = context.params;
+  Adjust(logits, context);
   uint32_t best = 0;
   ASSIGN_OR_RETURN(const float highest, Highest(&best));
   if (params.temperature == 0.0f) return best;

@@ -59,8 +59,18 @@ class Sampler {
   // Logits that LogSumExp accepts. FAILED_PRECONDITION where nothing may be drawn.
   absl::StatusOr<uint32_t> Draw(const float* logits, const DrawContext& context);
 
+  // What a beam may go on with: of the ids that Draw could take, the `count` whose logits stand
+  // highest after bias and penalties, at least one. Their logprobs are of the raw logits.
+  absl::StatusOr<std::vector<RankedId>> Candidates(const float* logits, double log_sum_exp,
+                                                   const DrawContext& context, int64_t count);
+
  private:
+  // values_: the logits after restrictions, masks, biases and penalties.
+  void Adjust(const float* logits, const DrawContext& context);
   void Penalize(const DrawContext& context);
+  // The `count` highest of `values` [vocab], descending, ties by the lower id; as `logprob`, what
+  // was compared.
+  std::vector<RankedId> Ranked(const float* values, int64_t count) const;
   absl::StatusOr<float> Highest(uint32_t* id) const;
   // exponentials_ and the blocks' maxima and sums, of `input`.
   void Exponentials(const float* input, bool keep);

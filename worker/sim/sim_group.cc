@@ -91,9 +91,7 @@ SequenceResult SimGroup::Draw(const SequenceWork& work, Known& known, DrawRecord
         MakePseudoToken(id, position, *start.prompt_logprobs, vocab_size));
   }
   if (!work.draws) return result;
-  const Restrictions& restrictions = start.restrictions;
-  if (!restrictions.logit_bias.empty() || !restrictions.allowed_ids.empty() ||
-      !restrictions.bad_words.empty()) {
+  if (!start.restrictions.empty()) {
     record.outcome = DrawRecord::kFailed;
     result.error = "--device sim knows no logit_bias, allowed_token_ids and bad_words";
     return result;
@@ -107,8 +105,8 @@ SequenceResult SimGroup::Draw(const SequenceWork& work, Known& known, DrawRecord
   const uint32_t id = DrawPseudoId(draw);
   record.outcome = DrawRecord::kDrawn;
   record.ids = {id};
-  result.tokens.push_back(
-      MakePseudoToken(id, known.log_hash, start.logprobs.value_or(0), vocab_size));
+  result.tokens.push_back(MakePseudoToken(id, known.log_hash, MostRanked(start), vocab_size));
+  ShareRanked(start, &result.tokens.back());
   known.log_hash = ExtendLogHash(known.log_hash, id);
   return result;
 }

@@ -55,6 +55,11 @@ v1::GenerateRequest BeamQuestion(int number) {
   request.mutable_sampling()->set_beam_width(3);
   request.mutable_sampling()->set_n(2);
   request.mutable_output()->set_logprobs(1);
+  if (number > 16) {
+    request.mutable_sampling()->add_bad_words("the");
+    (*request.mutable_sampling()->mutable_logit_bias())[17] = 1.5f;
+    for (uint32_t id = 3; id < 1500; ++id) request.mutable_sampling()->add_allowed_token_ids(id);
+  }
   return request;
 }
 

@@ -27,7 +27,17 @@ void CheckSame(const Served& expected, const Served& found) {
   }
 }
 
-// One answer, several, the best of several, and beams.
+// Some of each kind, so that they bite whatever the model prefers.
+void Restrict(server::SamplingParams& sampling) {
+  for (uint32_t id = 3; id < 300; ++id) sampling.allowed_token_ids.push_back(id);
+  for (uint32_t id = 3; id < 300; id += 10) {
+    sampling.logit_bias.push_back({id, id % 20 == 3 ? 2.5f : -1.5f});
+  }
+  for (uint32_t id = 4; id < 300; ++id) sampling.bad_words.push_back({id, 3 + (id * 7) % 297});
+  for (uint32_t id = 5; id < 300; id += 9) sampling.bad_words.push_back({id});
+}
+
+// One answer, several, the best of several, and beams, half of these with restrictions.
 std::vector<server::Request> SeveralOfEach(size_t count) {
   auto requests = MixedRequests(count);
   for (size_t i = 0; i < count; ++i) {
@@ -38,6 +48,7 @@ std::vector<server::Request> SeveralOfEach(size_t count) {
     request.beam_width = request.n + 1;
     request.best_of = request.n;
     request.sampling = {};
+    if (i % 8 == 6) Restrict(request.sampling);
   }
   return requests;
 }

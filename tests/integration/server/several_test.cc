@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
+#include <set>
 #include <thread>
 
 #include "tests/integration/server/api.h"
@@ -98,10 +100,14 @@ TEST_CASE("several answers keep their bits where sequences wait for seats and bl
   CHECK(api.Status().engine().kv_blocks_free() == 6);
 }
 
-// Beam search by its definition, over answers of one token to every prefix.
+constexpr uint32_t kVocabulary = 2048;
+
+// Beam search by its definition, over answers of one token to every prefix: the raw logprobs of the
+// whole vocabulary, to which everything else is done here.
 struct Path {
   Ids ids;
-  double sum = 0;
+  double raw = 0;
+  double sum = 0;  // with biases
 };
 struct Naive {
   Api& api;
@@ -109,18 +115,43 @@ struct Naive {
   uint32_t max_tokens;
   double penalty;
   Ids stops;
+  std::map<uint32_t, float> bias = {};
+  std::set<uint32_t> allowed = {};
+  std::vector<Ids> bad_words = {};
 
-  std::vector<std::pair<uint32_t, float>> Likeliest(const Ids& ids) {
+  struct Next {
+    uint32_t id;
+    float logprob;
+    double score;
+  };
+
+  bool MayFollow(const Ids& ids, uint32_t id) const {
+    if (!allowed.empty() && allowed.count(id) == 0) return false;
+    return std::none_of(bad_words.begin(), bad_words.end(), [&](const Ids& word) {
+      Ids end = ids;
+      end.push_back(id);
+      return end.size() >= word.size() && std::equal(word.rbegin(), word.rend(), end.rbegin());
+    });
+  }
+
+  std::vector<Next> Likeliest(const Ids& ids) {
     Ids prompt = kPrompt;
     prompt.insert(prompt.end(), ids.begin(), ids.end());
     v1::GenerateRequest request = Greedy(prompt, 1);
-    request.mutable_output()->set_logprobs(2 * width);
-    std::vector<std::pair<uint32_t, float>> top;
+    request.mutable_output()->set_logprobs(kVocabulary);
+    std::vector<Next> next;
     const Reply reply = api.Generate(request);
+    REQUIRE(reply.logprobs.at(0).top_size() == int{kVocabulary});
     for (const auto& each : reply.logprobs.at(0).top()) {
-      top.push_back({each.token_id(), each.logprob()});
+      if (!MayFollow(ids, each.token_id())) continue;
+      const auto at = bias.find(each.token_id());
+      const double favour = at == bias.end() ? 0 : double{at->second};
+      next.push_back({each.token_id(), each.logprob(), double{each.logprob()} + favour});
     }
-    return top;
+    std::stable_sort(next.begin(), next.end(),
+                     [](const Next& a, const Next& b) { return a.score > b.score; });
+    next.resize(std::min<size_t>(next.size(), 2 * width));
+    return next;
   }
   double Score(const Path& path) const {
     return path.sum / std::pow(double(path.ids.size()), penalty);
@@ -131,11 +162,12 @@ struct Naive {
     for (uint32_t length = 1; length <= max_tokens; ++length) {
       std::vector<Path> grown;
       for (const Path& beam : beams) {
-        for (const auto& [id, logprob] : Likeliest(beam.ids)) {
+        for (const Next& next : Likeliest(beam.ids)) {
           Path path = beam;
-          path.ids.push_back(id);
-          path.sum += double{logprob};
-          const bool stop = std::count(stops.begin(), stops.end(), id) > 0;
+          path.ids.push_back(next.id);
+          path.raw += double{next.logprob};
+          path.sum += next.score;
+          const bool stop = std::count(stops.begin(), stops.end(), next.id) > 0;
           (stop ? complete : grown).push_back(path);
         }
       }
@@ -147,34 +179,104 @@ struct Naive {
     complete.insert(complete.end(), beams.begin(), beams.end());
     std::stable_sort(complete.begin(), complete.end(),
                      [&](const Path& a, const Path& b) { return Score(a) > Score(b); });
-    complete.resize(width);
+    complete.resize(std::min<size_t>(width, complete.size()));
     return complete;
   }
 };
 
+v1::GenerateRequest SearchFor(uint32_t width, float penalty, const Ids& stops) {
+  v1::GenerateRequest request = Greedy(kPrompt, 8);
+  request.clear_sampling();
+  request.mutable_sampling()->set_beam_width(width);
+  request.mutable_sampling()->set_length_penalty(penalty);
+  request.mutable_sampling()->set_n(width);
+  request.mutable_stop()->mutable_token_ids()->Add(stops.begin(), stops.end());
+  request.mutable_stop()->set_ignore_eos(true);
+  request.mutable_output()->set_logprobs(2);
+  return request;
+}
+
+void CheckFound(const Replies& found, const std::vector<Path>& expected) {
+  REQUIRE(found.size() == expected.size());
+  for (uint32_t i = 0; i < expected.size(); ++i) {
+    INFO("answer " << i);
+    CHECK(found.at(i).ids == expected[i].ids);
+    CHECK(SumOf(found.at(i)) == expected[i].raw);
+    CHECK(found.at(i).logprobs[0].top_size() == 2);
+  }
+}
+
+Ids TokensOf(Api& api, const std::string& text) {
+  grpc::ClientContext context;
+  v1::TokenizeRequest request;
+  request.set_text(text);
+  request.set_add_special_tokens(false);
+  v1::TokenizeResponse response;
+  REQUIRE(api.inference().Tokenize(&context, request, &response).ok());
+  Ids ids;
+  for (const auto& piece : response.pieces()) ids.push_back(piece.id());
+  return ids;
+}
+
+TEST_CASE("beams keep to what a request forbids and favours, as the definition does") {
+  Server server({"--model", DemoModel().string(), "--tp", "2", "--max-logprobs", "2048"});
+  Api api(server.target());
+  v1::GenerateRequest request = SearchFor(3, 0.5f, {17, 15});
+  const Replies free = GenerateSeveral(api, request);
+  Naive naive{api, 3, 8, 0.5, {17, 15}};
+
+  // Against its own best answer: its second token is disfavoured, a stop id favoured, one word of
+  // it of several ids forbidden, and a third of the vocabulary as well.
+  v1::SamplingParams& sampling = *request.mutable_sampling();
+  naive.bias = {{free.at(0).ids.at(1), -4.5f}, {17, 1.25f}, {581, 2.0f}};
+  for (const auto& [id, bias] : naive.bias) (*sampling.mutable_logit_bias())[id] = bias;
+  CheckFound(GenerateSeveral(api, request), naive.Run());
+  for (uint32_t id = 0; id < kVocabulary; ++id) {
+    if (id % 3 == free.at(1).ids.at(2) % 3) continue;
+    naive.allowed.insert(id);
+    sampling.add_allowed_token_ids(id);
+  }
+  const Replies found = GenerateSeveral(api, request);
+  CheckFound(found, naive.Run());
+  const std::string& best = found.at(0).text;
+  for (const std::string& word :
+       {std::string("princess"), best.substr(0, best.find_first_of(" ,.", 1))}) {
+    sampling.add_bad_words(word);
+    const size_t letter = std::min(word.find_first_not_of(' '), word.size());
+    for (const char* space : {"", " "}) {
+      naive.bad_words.push_back(TokensOf(api, space + word.substr(letter)));
+    }
+  }
+  const Replies kept = GenerateSeveral(api, request);
+  CheckFound(kept, naive.Run());
+  CHECK(kept.at(0).ids != found.at(0).ids);
+  CHECK(found.at(0).ids != free.at(0).ids);
+}
+
+TEST_CASE("beams that their request leaves too little end with a word about it") {
+  Server server({"--model", DemoModel().string()});
+  Api api(server.target());
+  v1::GenerateRequest request = SearchFor(2, 1, {});
+  request.mutable_sampling()->add_allowed_token_ids(581);
+  grpc::Status status;
+  GenerateSeveral(api, request, &status);  // one path, where two are asked for
+  CHECK(status.error_code() == grpc::StatusCode::INVALID_ARGUMENT);
+  CHECK(status.error_message().find("allowed_token_ids") != std::string::npos);
+  request.mutable_sampling()->set_n(1);
+  const Replies one = GenerateSeveral(api, request);
+  CHECK(one.at(0).ids == Ids(8, 581));
+}
+
 TEST_CASE("beams over real workers are those of the definition over single requests") {
-  Server server({"--model", DemoModel().string(), "--tp", "2"});
+  Server server({"--model", DemoModel().string(), "--tp", "2", "--max-logprobs", "2048"});
   Api api(server.target());
   for (const auto& [width, penalty] : {std::pair<uint32_t, float>{3, 1.0f}, {4, 0.0f}}) {
     INFO("width " << width << ", penalty " << penalty);
-    v1::GenerateRequest request = Greedy(kPrompt, 8);
-    request.clear_sampling();
-    request.mutable_sampling()->set_beam_width(width);
-    request.mutable_sampling()->set_length_penalty(penalty);
-    request.mutable_sampling()->set_n(width);
-    request.mutable_stop()->add_token_ids(17);  // "."
-    request.mutable_stop()->add_token_ids(15);  // ","
-    request.mutable_stop()->set_ignore_eos(true);
-    request.mutable_output()->set_logprobs(2);
+    const Ids stops = {17, 15};  // "." and ","
+    const v1::GenerateRequest request = SearchFor(width, penalty, stops);
     auto found = GenerateSeveral(api, request);
-    const std::vector<Path> expected = Naive{api, width, 8, penalty, {17, 15}}.Run();
+    CheckFound(found, Naive{api, width, 8, penalty, stops}.Run());
     REQUIRE(found.size() == width);
-    for (uint32_t i = 0; i < width; ++i) {
-      INFO("answer " << i);
-      CHECK(found[i].ids == expected[i].ids);
-      CHECK(SumOf(found[i]) == expected[i].sum);
-      CHECK(found[i].logprobs[0].top_size() == 2);
-    }
     auto again = GenerateSeveral(api, request);
     for (auto& [index, reply] : found) CHECK(Bits(reply) == Bits(again[index]));
   }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <limits>
 #include <random>
 
 namespace tessera::server {
@@ -12,7 +13,7 @@ namespace {
 
 using Ids = std::vector<uint32_t>;
 using Options = BeamSearch::Options;
-// Logprobs of every id after some ids.
+// Logprobs of every id after some ids; of those that may not follow, -infinity.
 using Model = std::function<std::vector<float>(const Ids&)>;
 
 Ids IdsOf(const BeamSearch::Hypothesis& hypothesis) {
@@ -21,12 +22,24 @@ Ids IdsOf(const BeamSearch::Hypothesis& hypothesis) {
   return ids;
 }
 
-// The likeliest, ties by the lower id: what a worker answers.
-std::vector<TopToken> Top(const std::vector<float>& logprobs, size_t count) {
+double BiasOf(const Options& options, uint32_t id) {
+  for (const TokenBias& each : options.logit_bias) {
+    if (each.id == id) return double{each.bias};
+  }
+  return 0;
+}
+
+// The likeliest with their biases, ties by the lower id: what a worker answers.
+std::vector<TopToken> Top(const Options& options, const std::vector<float>& logprobs) {
   std::vector<TopToken> all;
-  for (uint32_t id = 0; id < logprobs.size(); ++id) all.push_back({id, logprobs[id]});
-  std::stable_sort(all.begin(), all.end(),
-                   [](const TopToken& a, const TopToken& b) { return a.logprob > b.logprob; });
+  for (uint32_t id = 0; id < logprobs.size(); ++id) {
+    if (std::isfinite(logprobs[id])) all.push_back({id, logprobs[id]});
+  }
+  std::stable_sort(all.begin(), all.end(), [&](const TopToken& a, const TopToken& b) {
+    return double{a.logprob} + BiasOf(options, a.id) > double{b.logprob} + BiasOf(options, b.id);
+  });
+  const size_t count =
+      options.width + std::max<size_t>(options.width, options.stop_token_ids.size());
   all.resize(std::min(count, all.size()));
   return all;
 }
@@ -34,9 +47,13 @@ std::vector<TopToken> Top(const std::vector<float>& logprobs, size_t count) {
 std::vector<BeamSearch::Hypothesis> Search(const Options& options, const Model& model) {
   BeamSearch search(options);
   while (!search.done()) {
-    std::vector<std::vector<TopToken>> next;
+    std::vector<Token> next;
     for (const auto& beam : search.beams()) {
-      next.push_back(Top(model(IdsOf(beam)), search.num_candidates()));
+      Token& token = next.emplace_back();
+      token.candidates = Top(options, model(IdsOf(beam)));
+      CHECK(token.candidates.size() <= search.num_candidates());
+      token.top.assign(token.candidates.begin(),
+                       token.candidates.begin() + std::min<size_t>(1, token.candidates.size()));
     }
     search.Advance(next);
   }
@@ -54,12 +71,10 @@ std::vector<Ids> Naive(const Options& options, const Model& model) {
   for (uint32_t length = 1; length <= options.max_tokens && !beams.empty(); ++length) {
     std::vector<Path> grown;
     for (const Path& beam : beams) {
-      for (const TopToken& token :
-           Top(model(beam.ids),
-               options.width + std::max<size_t>(options.width, options.stop_token_ids.size()))) {
+      for (const TopToken& token : Top(options, model(beam.ids))) {
         Path path = beam;
         path.ids.push_back(token.id);
-        path.sum += double{token.logprob};
+        path.sum += double{token.logprob} + BiasOf(options, token.id);
         const bool stop =
             std::count(options.stop_token_ids.begin(), options.stop_token_ids.end(), token.id) > 0;
         if (stop && length <= options.min_tokens) continue;
@@ -132,13 +147,44 @@ TEST_CASE("equal sums stay in the order of their parents and ids") {
   CHECK(IdsOf(best[2]) == Ids{0, 2});
 }
 
-TEST_CASE("tokens carry their logprob and as many alternatives as are asked for") {
+TEST_CASE("tokens carry their logprob and the alternatives that came with them") {
   const Model model = [](const Ids&) -> std::vector<float> { return {-1, -0.6f, -2.5f}; };
-  const auto best = Search({.width = 2, .max_tokens = 1, .logprobs = 1}, model);
+  const auto best = Search({.width = 2, .max_tokens = 1}, model);
   CHECK(best[1].tokens[0].id == 0);
   CHECK(best[1].tokens[0].logprob == -1);
   REQUIRE(best[1].tokens[0].top.size() == 1);
   CHECK(best[1].tokens[0].top[0].id == 1);
+}
+
+TEST_CASE("a bias counts in sums and scores, and tokens keep their raw logprobs") {
+  const Model model = [](const Ids&) -> std::vector<float> { return {-1, -2, -4}; };
+  // Id 2 becomes the likeliest, and a longer answer better than a short one: every token adds 1.
+  const Options options{.width = 2,
+                        .length_penalty = 0,
+                        .max_tokens = 3,
+                        .stop_token_ids = {0},
+                        .logit_bias = {{1, -7}, {2, 5}}};
+  const auto best = Search(options, model);
+  CHECK(IdsOf(best[0]) == Ids{2, 2, 2});
+  CHECK(best[0].sum == 3);
+  CHECK(best[0].score == 3);
+  CHECK(best[0].tokens[2].logprob == -4);
+  CHECK(IdsOf(best[1]) == Ids{2, 2, 0});
+}
+
+TEST_CASE("a beam after which nothing may follow ends, and the others go on") {
+  const float no = -std::numeric_limits<float>::infinity();
+  const Model model = [no](const Ids& ids) -> std::vector<float> {
+    if (ids.empty()) return {-0.1f, -3};
+    if (ids[0] == 0) return {no, no};
+    return {no, -1};
+  };
+  const auto best = Search({.width = 2, .max_tokens = 2}, model);
+  REQUIRE(best.size() == 1);
+  CHECK(IdsOf(best[0]) == Ids{1, 1});
+  CHECK(Search({.width = 2, .max_tokens = 2}, [no](const Ids&) {
+          return std::vector<float>{no};
+        }).empty());
 }
 
 TEST_CASE("the search finds what the plain definition finds, over random models") {
@@ -148,6 +194,7 @@ TEST_CASE("the search finds what the plain definition finds, over random models"
   for (int round = 0; round < 300; ++round) {
     const auto salt = static_cast<uint32_t>(random());
     const auto vocab = static_cast<uint32_t>(3 + random() % 12);
+    const bool forbids = random() % 2 == 0;
     const Model model = [&](const Ids& ids) {
       uint32_t hash = salt;
       for (uint32_t id : ids) hash = (hash ^ (id + 1)) * 0x01000193u;
@@ -156,17 +203,26 @@ TEST_CASE("the search finds what the plain definition finds, over random models"
       float sum = 0;
       // Few different values, so that there are ties.
       for (float& weight : weights) sum += weight = 1 + static_cast<float>(draw() % 5);
-      for (float& weight : weights) weight = std::log(weight / sum);
+      for (float& weight : weights) {
+        const bool forbidden = forbids && draw() % 3 == 0;
+        weight = forbidden ? -std::numeric_limits<float>::infinity() : std::log(weight / sum);
+      }
       return weights;
     };
     Options options{.width = static_cast<uint32_t>(1 + random() % 5),
                     .length_penalty = static_cast<float>(random() % 5) * 0.5f - 0.5f,
                     .max_tokens = static_cast<uint32_t>(1 + random() % 6),
                     .min_tokens = 0,
-                    .stop_token_ids = {}};
+                    .stop_token_ids = {},
+                    .logit_bias = {}};
     options.min_tokens = static_cast<uint32_t>(random() % (options.max_tokens + 1));
     const auto stops = static_cast<uint32_t>(random() % 3);
     for (uint32_t id = 0; id < stops; ++id) options.stop_token_ids.push_back(id);
+    for (uint32_t id = 0; id < vocab && round % 2 == 0; ++id) {
+      if (random() % 3 == 0) {
+        options.logit_bias.push_back({id, static_cast<float>(random() % 9) * 0.5f - 2});
+      }
+    }
     INFO("round " << round);
     std::vector<Ids> found;
     for (const auto& hypothesis : Search(options, model)) found.push_back(IdsOf(hypothesis));

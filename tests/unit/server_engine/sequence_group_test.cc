@@ -23,7 +23,7 @@ Request Prompt(uint32_t n, uint32_t best_of) {
 
 SequenceResult Drawn(uint32_t id, float logprob = -1) {
   SequenceResult result;
-  result.tokens.push_back({.id = id, .logprob = logprob, .top = {}});
+  result.tokens.push_back({.id = id, .logprob = logprob, .top = {}, .candidates = {}});
   return result;
 }
 
@@ -124,9 +124,17 @@ Request Beams(uint32_t width, uint32_t n) {
   return request;
 }
 
+SequenceResult NothingToDraw() {
+  SequenceResult result;
+  result.finish = Finish::kFailed;
+  result.nothing_to_draw = true;
+  return result;
+}
+
 SequenceResult Candidates(std::vector<TopToken> top) {
   SequenceResult result;
-  result.tokens.push_back({.id = top[0].id, .logprob = top[0].logprob, .top = std::move(top)});
+  result.tokens.push_back(
+      {.id = top[0].id, .logprob = top[0].logprob, .top = {}, .candidates = std::move(top)});
   return result;
 }
 
@@ -136,7 +144,8 @@ TEST_CASE("beams fork from their parents; one goes on where its token was drawn"
   Member& root = *group.members()[0];
   SequenceStart start;
   group.Describe(root, start);
-  CHECK(start.logprobs == 4u);
+  CHECK(start.candidates == 4u);
+  CHECK_FALSE(start.logprobs.has_value());
   CHECK(start.sampling.temperature == 0);
   CHECK(start.stop_token_ids.empty());
   Give(group, root, Candidates({{68, -0.5f}, {69, -1.0f}, {70, -2.0f}}));
@@ -198,6 +207,56 @@ TEST_CASE("a stop id ends a hypothesis and is its last token") {
   const auto& finished = std::get<FinishedEvent>(changes.events[1]);
   CHECK(finished.reason == FinishReason::kStop);
   CHECK(finished.stop_token_id == 70u);
+}
+
+TEST_CASE("workers are told what beams may not draw and what is favoured, with each beam's log") {
+  Request request = Beams(2, 1);
+  request.logprobs = 3;
+  request.sampling.temperature = 1;
+  request.sampling.repetition_penalty = 2;  // defaults of the model, which beams leave out
+  request.sampling.logit_bias = {{69, 2.0f}};
+  request.sampling.allowed_token_ids = {68, 69, 70};
+  request.sampling.bad_words = {{68, 68}};
+  SequenceGroup group(request, 100, DemoTokenizer());
+  Give(group, *group.members()[0], Candidates({{69, -1.5f}, {68, -0.5f}, {70, -2.0f}}));
+  const auto changes = group.Settle();
+  REQUIRE(changes.forks.size() == 1);
+  // The second: its bias makes 69 the better one.
+  CHECK(changes.forks[0].child->log() == Ids{0, 90, 91, 68});
+  for (const auto& member : group.members()) {
+    SequenceStart start;
+    group.Describe(*member, start);
+    CHECK(start.token_ids == member->log());
+    CHECK(start.prompt_length == 3);
+    CHECK(start.logprobs == 3u);
+    CHECK(start.candidates == 4u);
+    CHECK(start.sampling.temperature == 0);
+    CHECK(start.sampling.repetition_penalty == 1);
+    CHECK(start.sampling.logit_bias.size() == 1);
+    CHECK(start.sampling.allowed_token_ids == Ids{68, 69, 70});
+    CHECK(start.sampling.bad_words == std::vector<Ids>{{68, 68}});
+  }
+}
+
+TEST_CASE("a beam that the request leaves no token ends alone; where all do there is no answer") {
+  SequenceGroup group(Beams(2, 2), 100, DemoTokenizer());
+  CHECK(group.IsDeadEnd(NothingToDraw()));
+  CHECK_FALSE(group.IsDeadEnd(Candidates({{68, -1.0f}})));
+  Give(group, *group.members()[0], Candidates({{68, -0.5f}, {69, -1.0f}}));
+  group.Settle();
+  Member& dead = *group.members()[0];
+  Give(group, dead, NothingToDraw());
+  Give(group, *group.members()[1], Candidates({{70, -1.0f}}));
+  auto changes = group.Settle();
+  REQUIRE(changes.ends.size() == 1);
+  CHECK(changes.ends[0].get() == &dead);
+  REQUIRE(group.members().size() == 1);
+  CHECK(group.members()[0]->log() == Ids{0, 90, 91, 69, 70});
+  Give(group, *group.members()[0], NothingToDraw());
+  changes = group.Settle();
+  CHECK(changes.done);
+  CHECK(absl::IsInvalidArgument(changes.failure));
+  CHECK(changes.events.empty());
 }
 
 TEST_CASE("when the workers are lost every member starts anew from its log") {

@@ -29,7 +29,9 @@ TEST_CASE("a step is carried with every field") {
                          .max_tokens = 20,
                          .min_tokens = 6,
                          .stop_token_ids = {0, 2},
-                         .logprobs = 0});
+                         .logprobs = 0,
+                         .prompt_logprobs = std::nullopt,
+                         .candidates = 6});
   step.entries.push_back({.sequence = 1, .num_tokens = 2, .new_blocks = {8, 9}});
   internal::v1::Step message;
   ToProto(step, &message);
@@ -49,6 +51,7 @@ TEST_CASE("a step is carried with every field") {
   CHECK(start.stop_token_ids_size() == 2);
   CHECK(start.has_logprobs());
   CHECK(start.logprobs() == 0);
+  CHECK(start.candidates() == 6);
   CHECK_FALSE(start.has_prompt_logprobs());
   const auto& sampling = start.sampling();
   CHECK(sampling.temperature() == 0.5f);
@@ -87,6 +90,7 @@ TEST_CASE("a result is taken with every field") {
   token->set_id(7);
   token->set_logprob(-0.5f);
   token->add_top()->set_id(8);
+  token->add_candidates()->set_id(9);
   StepResult taken = FromProto(message);
   CHECK(taken.step == 3);
   REQUIRE(taken.results.size() == 1);
@@ -100,6 +104,8 @@ TEST_CASE("a result is taken with every field") {
   CHECK(one.tokens.at(0).id == 7);
   CHECK(one.tokens.at(0).logprob == -0.5f);
   CHECK(one.tokens.at(0).top.at(0).id == 8);
+  REQUIRE(one.tokens.at(0).candidates.size() == 1);
+  CHECK(one.tokens.at(0).candidates[0].id == 9);
 }
 
 TEST_CASE("an unknown end of a sequence counts as failed") {

@@ -164,8 +164,9 @@ TEST_CASE("several answers are asked for in numbers that go together") {
        kInvalid, "sampling.length_penalty"},
       {"beams with temperature", beams([](auto& r) { r.mutable_sampling()->set_temperature(1); }),
        kInvalid, "sampling.temperature"},
-      {"beams with bad words", beams([](auto& r) { r.mutable_sampling()->add_bad_words("x"); }),
-       kInvalid, "sampling.bad_words"},
+      {"beams with a penalty",
+       beams([](auto& r) { r.mutable_sampling()->set_presence_penalty(1); }), kInvalid,
+       "sampling.presence_penalty"},
       {"beams with stop strings", beams([](auto& r) { r.mutable_stop()->add_strings("x"); }),
        kInvalid, "stop.strings"},
       {"beams of no tokens", beams([](auto& r) {
@@ -195,6 +196,14 @@ TEST_CASE("several answers are asked for in numbers that go together") {
   CHECK(beam->beam_width == 3u);
   CHECK(beam->n == 2);
   CHECK(beam->length_penalty == 1.0f);
+  request.mutable_sampling()->add_allowed_token_ids(7);
+  request.mutable_sampling()->add_bad_words("x");
+  (*request.mutable_sampling()->mutable_logit_bias())[7] = 2;
+  beam = CheckParameters(request, Model());
+  REQUIRE(beam.ok());
+  CHECK(beam->sampling.allowed_token_ids == std::vector<uint32_t>{7});
+  REQUIRE(beam->sampling.logit_bias.size() == 1);
+  CHECK(beam->sampling.logit_bias[0].bias == 2);
 }
 
 TEST_CASE("echo needs no answer, and asks for as many logprobs of the prompt as of the answer") {

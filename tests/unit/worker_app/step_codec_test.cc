@@ -22,6 +22,7 @@ TEST_CASE("a step is taken with every field") {
   start->set_min_tokens(6);
   start->add_stop_token_ids(2);
   start->set_prompt_logprobs(0);
+  start->set_candidates(6);
   auto* sampling = start->mutable_sampling();
   sampling->set_temperature(0.5f);
   sampling->set_top_k(7);
@@ -57,6 +58,7 @@ TEST_CASE("a step is taken with every field") {
   CHECK(taken.stop_token_ids == std::vector<uint32_t>{2});
   CHECK_FALSE(taken.logprobs);
   CHECK(taken.prompt_logprobs == 0u);
+  CHECK(taken.candidates == 6);
   CHECK(taken.sampling.temperature == 0.5f);
   CHECK(taken.sampling.top_k == 7);
   CHECK(taken.sampling.top_p == 0.9f);
@@ -72,13 +74,15 @@ TEST_CASE("a step is taken with every field") {
 
 TEST_CASE("a result is carried with every field") {
   StepOutput output{.step = 3, .ids_hash = 77};
-  output.results.push_back({.sequence = 1,
-                            .admission = 2,
-                            .tokens = {{.id = 7, .logprob = -0.5f, .top = {{8, -0.1f}}}},
-                            .finish = Finish::kFailed,
-                            .error = "NaN",
-                            .prompt_position = 5,
-                            .prompt_tokens = {{.id = 6}}});
+  output.results.push_back(
+      {.sequence = 1,
+       .admission = 2,
+       .tokens =
+           {{.id = 7, .logprob = -0.5f, .top = {{8, -0.1f}}, .candidates = {{7, -0.5f}, {9, -2}}}},
+       .finish = Finish::kFailed,
+       .error = "NaN",
+       .prompt_position = 5,
+       .prompt_tokens = {{.id = 6}}});
   internal::v1::StepResult message = ToProto(output);
   CHECK(message.step() == 3);
   CHECK(message.ids_hash() == 77);
@@ -93,6 +97,9 @@ TEST_CASE("a result is carried with every field") {
   CHECK(result.tokens(0).id() == 7);
   CHECK(result.tokens(0).logprob() == -0.5f);
   CHECK(result.tokens(0).top(0).id() == 8);
+  REQUIRE(result.tokens(0).candidates_size() == 2);
+  CHECK(result.tokens(0).candidates(1).id() == 9);
+  CHECK(result.tokens(0).candidates(1).logprob() == -2);
 }
 
 }  // namespace

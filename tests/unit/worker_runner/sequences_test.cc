@@ -1,6 +1,7 @@
 #include "worker/runner/sequences.h"
 
 #include <catch2/catch.hpp>
+#include <limits>
 #include <string>
 #include <utility>
 #include <vector>
@@ -113,6 +114,27 @@ TEST_CASE("a sequence whose logits are no numbers fails alone") {
   CHECK((*work)[1].sequence->finish == Finish::kRunning);
 }
 
+TEST_CASE("what was ranked once is a token's alternatives and its candidates") {
+  const float no = -std::numeric_limits<float>::infinity();
+  SequenceStart start = Start(1, 4);
+  start.logprobs = 1;
+  start.candidates = 3;
+  CHECK(MostRanked(start) == 3);
+  Token token;
+  token.top = {{8, -1}, {9, -2}, {4, no}};
+  ShareRanked(start, &token);
+  REQUIRE(token.top.size() == 1);
+  CHECK(token.top[0].id == 8);
+  REQUIRE(token.candidates.size() == 2);  // not what has no probability at all
+  CHECK(token.candidates[1].id == 9);
+  start.logprobs = 3;
+  start.candidates = 0;
+  token.candidates.clear();
+  ShareRanked(start, &token);
+  CHECK(token.top.size() == 1);
+  CHECK(token.candidates.empty());
+}
+
 TEST_CASE("prompt logprobs need the rows before every prompt token but the first") {
   SequenceTable table(Limits());
   SequenceStart start = Start(1, 10);
@@ -205,6 +227,8 @@ TEST_CASE("a step that the protocol does not allow changes nothing") {
   REQUIRE(table.Begin(StepOf({Start(1, 20)}, {})).ok());
   SequenceStart many_logprobs = Start(2, 4);
   many_logprobs.logprobs = 6;
+  SequenceStart many_candidates = Start(2, 4);
+  many_candidates.candidates = 6;
   SequenceStart foreign_id = Start(2, 4);
   foreign_id.token_ids[2] = 100;
   SequenceStart no_prompt = Start(2, 4);
@@ -229,6 +253,7 @@ TEST_CASE("a step that the protocol does not allow changes nothing") {
       {StepOf({foreign_word}, {}), "restricts token id 101"},
       {StepOf({empty_word}, {}), "a bad word of no tokens"},
       {StepOf({many_logprobs}, {}), "max_logprobs is 5"},
+      {StepOf({many_candidates}, {}), "max_logprobs is 5"},
       {StepOf({Start(2, 4), Start(3, 4), Start(4, 4)}, {}), "max_num_seqs is 3"},
       {StepOf({}, {{1, 17, {0}}}), "blocks for 16 tokens are granted, but the step reaches 17"},
       {StepOf({}, {{1, 1, {8}}}), "block 8 is granted, but there are 8"},

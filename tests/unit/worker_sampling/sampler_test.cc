@@ -122,6 +122,36 @@ TEST_CASE("a request's restrictions come before penalties, and bias before tempe
   CHECK(absl::IsFailedPrecondition(rig->Draw(Logits{1, 9, 2, 8}.data(), context).status()));
 }
 
+TEST_CASE("candidates are ranked by what a request makes of the logits, with their raw logprobs") {
+  Rig rig(6);
+  const Logits logits = {1, 5, 2, 5, 4, 3};
+  const double sum = *rig->LogSumExp(logits.data());
+  const auto raw = [&](size_t id) { return static_cast<float>(double{logits[id]} - sum); };
+  const std::vector<uint32_t> ids = {5, 4};
+  Restrictions restrictions;
+  DrawContext context = Greedy(ids, 1);
+  auto ranked = *rig->Candidates(logits.data(), sum, context, 3);
+  REQUIRE(ranked.size() == 3);
+  CHECK(ranked[0].id == 1);
+  CHECK(ranked[1].id == 3);
+  CHECK(ranked[2].id == 4);
+  CHECK(ranked[2].logprob == raw(4));
+
+  context.restrictions = &restrictions;
+  restrictions.allowed_ids = {0, 1, 2, 3, 4};
+  restrictions.bad_words = {{4, 1}, {2, 0}};  // only the first ends behind 4
+  restrictions.logit_bias = {{0, 4}, {1, 50}, {5, 50}};
+  context.masked_ids = absl::MakeConstSpan(ids).subspan(1);
+  ranked = *rig->Candidates(logits.data(), sum, context, 10);
+  REQUIRE(ranked.size() == 3);
+  CHECK(ranked[0].id == 0);  // 1 + 4, and the lower id of equals
+  CHECK(ranked[0].logprob == raw(0));
+  CHECK(ranked[1].id == 3);
+  CHECK(ranked[2].id == 2);
+  restrictions.allowed_ids = {1};
+  CHECK(absl::IsFailedPrecondition(rig->Candidates(logits.data(), sum, context, 2).status()));
+}
+
 TEST_CASE("the repetition penalty divides positive and multiplies negative logits, once each") {
   Rig rig(4);
   const std::vector<uint32_t> ids = {1, 1, 2};

@@ -156,6 +156,17 @@ TEST_CASE("what needs logits fails its sequence alone") {
   CHECK(result.error.find("allowed_token_ids") != std::string::npos);
 }
 
+TEST_CASE("a beam is told what may follow, beside the alternatives that it asked for") {
+  SimGroup group(TwoStages());
+  SequenceStart start = Start(1, {10}, 1);
+  start.candidates = 2;
+  start.logprobs = 1;
+  const Token token = Run(group, 0, First(start), Ms(0))->output.results[0].tokens.at(0);
+  REQUIRE(token.candidates.size() == 2);
+  CHECK(token.candidates[0].id == token.id);
+  CHECK(token.top.size() == 1);
+}
+
 TEST_CASE("prompt logprobs are told for the chunk's positions") {
   SimGroup group(TwoStages());
   SequenceStart start = Start(1, {10, 11, 12}, 3);
