@@ -189,8 +189,9 @@ absl::Status GroupLife::Load(std::optional<GroupPlan>& plan) {
 absl::StatusOr<GroupPlan> GroupLife::AwaitPlan(const std::vector<v1::Description>& descriptions) {
   // The other groups have all the time that they need; these ranks have nothing to do meanwhile.
   Watch(absl::InfiniteDuration());
+  SharedPlan::Seat seat(shared_plan_, &options_, descriptions);
   while (true) {
-    ASSIGN_OR_RETURN(std::optional<GroupPlan> plan, shared_plan_->Join(options_, descriptions));
+    ASSIGN_OR_RETURN(std::optional<GroupPlan> plan, seat.Poll());
     if (plan) return *std::move(plan);
     std::optional<GroupEvent> event = mailbox_.Take(ToSteady(Now() + kPlanTick));
     RETURN_IF_ERROR(CheckWatch());

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "internal/v1/worker.pb.h"
 #include "server/executor/group_options.h"
@@ -16,19 +17,43 @@
 
 namespace tessera::server {
 
+// The plan is decided when all groups have a seat, and then stays. A decision that fails is told to
+// those who were seated for it and to nobody else: it is made anew when all have come back.
 // Thread-safe.
 class SharedPlan {
  public:
-  // The ranks of a group that has no plan yet describe themselves so. The plan is decided when
-  // those of all groups have, and then stays: nullopt until then. A group that is alone is planned
-  // anew each time.
-  absl::StatusOr<std::optional<GroupPlan>> Join(
-      const GroupOptions& options, const std::vector<internal::v1::Description>& descriptions);
+  // One life of a group that has no plan yet, while its ranks are there: a plan is never decided
+  // from what ranks said that are gone. At most one at a time for each group; used by one thread.
+  class Seat {
+   public:
+    // `shared` and `options` are borrowed.
+    Seat(SharedPlan* shared, const GroupOptions* options,
+         std::vector<internal::v1::Description> descriptions);
+    ~Seat();
+    Seat(const Seat&) = delete;
+    Seat& operator=(const Seat&) = delete;
+
+    // nullopt until it is decided. After an error the seat is to be left. A group that is alone is
+    // planned from its own ranks, anew each time.
+    absl::StatusOr<std::optional<GroupPlan>> Poll();
+
+   private:
+    SharedPlan* const shared_;
+    const GroupOptions* const options_;
+    const std::vector<internal::v1::Description> descriptions_;
+  };
 
  private:
+  struct Place {
+    const std::vector<internal::v1::Description>* descriptions = nullptr;
+    absl::Status failure;  // of the decision that was made with it
+  };
+
+  absl::Status Decide(const GroupOptions& options) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
   Mutex mutex_;
-  std::map<int, std::vector<internal::v1::Description>> groups_ ABSL_GUARDED_BY(mutex_);
-  std::optional<absl::StatusOr<GroupPlan>> decided_ ABSL_GUARDED_BY(mutex_);
+  std::map<int, Place> places_ ABSL_GUARDED_BY(mutex_);  // by replica
+  std::optional<GroupPlan> decided_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace tessera::server

@@ -1,6 +1,7 @@
 #include "server/executor/group_plan.h"
 
 #include <catch2/catch.hpp>
+#include <memory>
 
 #include "server/executor/launch.h"
 #include "server/executor/shared_plan.h"
@@ -10,6 +11,7 @@
 namespace tessera::server {
 namespace {
 
+using Seat = SharedPlan::Seat;
 using Descriptions = std::vector<internal::v1::Description>;
 using Sets = std::vector<std::pair<std::string, std::string>>;  // name, numerics
 
@@ -249,21 +251,67 @@ TEST_CASE("groups of one server are planned together: the same numerics, and par
   const auto alone = DecideGroup(options, {Rank("a", kFull, memory)});
   REQUIRE(alone.ok());
   options.num_replicas = 2;
+  GroupOptions other = options;
+  other.replica = 1;
   SharedPlan shared;
-  CHECK_FALSE(shared.Join(options, {Rank("a", kFull, 2 * memory)})->has_value());
-  options.replica = 1;
-  auto second = shared.Join(options, {Rank("a", kOld, 2 * memory)});
-  REQUIRE(second.ok());
-  REQUIRE(second->has_value());
-  CHECK((*second)->facts.num_kv_blocks == alone->facts.num_kv_blocks);
-  options.replica = 0;
-  auto first = shared.Join(options, {Rank("a", kFull, memory / 4)});  // later: the plan stays
-  CHECK((*first)->facts.num_kv_blocks == alone->facts.num_kv_blocks);
-  CHECK((*first)->facts.numerics_id == (*second)->facts.numerics_id);
+  {
+    Seat first(&shared, &options, {Rank("a", kFull, 2 * memory)});
+    CHECK_FALSE(first.Poll()->has_value());
+    Seat second(&shared, &other, {Rank("a", kOld, 2 * memory)});
+    auto plan = second.Poll();
+    REQUIRE(plan.ok());
+    REQUIRE(plan->has_value());
+    CHECK((*plan)->facts.num_kv_blocks == alone->facts.num_kv_blocks);
+    CHECK((*first.Poll())->facts.numerics_id == (*plan)->facts.numerics_id);
+  }
+  Seat later(&shared, &options, {Rank("a", kFull, memory / 4)});  // the plan stays
+  CHECK((*later.Poll())->facts.num_kv_blocks == alone->facts.num_kv_blocks);
 
   // On hosts of their own each has all of it.
   const auto apart = DecideGroup(options, {Rank("a", kFull, memory), Rank("b", kFull, memory)});
   CHECK(apart->facts.num_kv_blocks == alone->facts.num_kv_blocks);
+}
+
+TEST_CASE("a plan that cannot be is told to all of its groups once, and decided anew with others") {
+  GroupOptions options = Options(1);
+  options.num_replicas = 2;
+  options.kernels = "avx512";
+  GroupOptions other = options;
+  other.replica = 1;
+  SharedPlan shared;
+  auto first = std::make_unique<Seat>(&shared, &options, Descriptions{Rank("a", kFull)});
+  auto second = std::make_unique<Seat>(&shared, &other, Descriptions{Rank("b", kOld)});
+  CHECK(absl::IsFailedPrecondition(first->Poll().status()));
+  CHECK(absl::IsFailedPrecondition(second->Poll().status()));
+  // One machine is replaced; the other group has not been asked yet, and was in the failed plan.
+  second = nullptr;
+  second = std::make_unique<Seat>(&shared, &other, Descriptions{Rank("c", kFull)});
+  CHECK_FALSE(second->Poll()->has_value());
+  CHECK(absl::IsFailedPrecondition(first->Poll().status()));
+  first = nullptr;
+  CHECK_FALSE(second->Poll()->has_value());
+  first = std::make_unique<Seat>(&shared, &options, Descriptions{Rank("a", kFull)});
+  REQUIRE(second->Poll().ok());
+  REQUIRE(second->Poll()->has_value());
+  CHECK((*first->Poll())->facts.numerics_id == (*second->Poll())->facts.numerics_id);
+  // Who comes later gets what was decided, whatever its ranks are.
+  second = nullptr;
+  second = std::make_unique<Seat>(&shared, &other, Descriptions{Rank("b", kOld)});
+  CHECK(second->Poll()->has_value());
+}
+
+TEST_CASE("no plan is made of what the ranks of a group said that is gone") {
+  GroupOptions options = Options(1);
+  options.num_replicas = 2;
+  GroupOptions other = options;
+  other.replica = 1;
+  SharedPlan shared;
+  { Seat gone(&shared, &options, {Rank("a", kFull)}); }
+  Seat second(&shared, &other, {Rank("b", kFull)});
+  CHECK_FALSE(second.Poll()->has_value());
+  Seat back(&shared, &options, {Rank("c", kReferenceOnly)});
+  REQUIRE(second.Poll()->has_value());
+  CHECK((*back.Poll())->kernel_numerics == "ref");
 }
 
 TEST_CASE("a group that cannot run what the others run fails the plan, named with its replica") {
