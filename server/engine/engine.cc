@@ -154,18 +154,27 @@ void Engine::Ended(const Request& request) {
   if (keys_.empty()) live_changed_.NotifyAll();
 }
 
-bool Engine::Move(int from, const MoveOffer& offer, absl::FunctionRef<MovedRequest()> leave) {
-  MutexLock lock(mutex_);
-  if (ending_) return false;
+int Engine::WhoTakes(int from, const MoveOffer& offer) const {
   int to = -1;
-  for (int i = 0; i < static_cast<int>(replicas_.size()); ++i) {
+  for (int i = 0; !ending_ && i < static_cast<int>(replicas_.size()); ++i) {
     if (i == from || (to >= 0 && live_[i] >= live_[to])) continue;
     if (replicas_[i]->Takes(offer)) to = i;
   }
+  return to;
+}
+
+bool Engine::Move(int from, const MoveOffer& offer, absl::FunctionRef<MovedRequest()> leave) {
+  {
+    MutexLock lock(mutex_);
+    if (WhoTakes(from, offer) < 0) return false;
+  }
+  // The prompt is hashed where it holds up nobody else.
+  const std::vector<uint64_t> beginnings = BeginningsOf(*offer.request);
+  MutexLock lock(mutex_);
+  const int to = WhoTakes(from, offer);
   if (to < 0) return false;
   MovedRequest moved = leave();
-  const LiveRequest& live = *moved.live;
-  router_.Sent(BeginningsOf(live.group ? live.group->request() : *live.request), to);
+  router_.Sent(beginnings, to);
   places_[moved.key] = to;
   --live_[from];
   ++live_[to];

@@ -83,6 +83,8 @@ class Engine {
   void Ended(const Request& request);
   // What a replica asks for (Replica::Environment).
   bool Move(int from, const MoveOffer& offer, absl::FunctionRef<MovedRequest()> leave);
+  // The least busy replica that takes it; -1: none does.
+  int WhoTakes(int from, const MoveOffer& offer) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TellOfRoom(int replica);
   // Where there is a choice; else empty.
   std::vector<uint64_t> BeginningsOf(const Request& request) const;

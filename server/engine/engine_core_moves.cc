@@ -30,7 +30,8 @@ bool EngineCore::OfferOne(uint64_t key, bool urgent) {
   // A suspect has been in two groups when they died; it is tried where it is.
   if (!environment_.move || suspects_.deaths(key) >= Suspects::kSuspect) return false;
   if (ready() && !suspects_.Held(key)) return false;
-  const MoveOffer offer{NeedOf(*live_.at(key)), urgent};
+  const Live& live = *live_.at(key);
+  const MoveOffer offer{NeedOf(live), urgent, live.group ? &live.group->request() : &*live.request};
   return environment_.move(offer, [this, key] { return Leave(key); });
 }
 

@@ -54,6 +54,7 @@ struct Room {
 struct MoveOffer {
   Room need;
   bool urgent = false;  // it has waited so long that it goes where there is no room, too
+  const Request* request = nullptr;  // borrowed; stays as it is until the offer is answered
 };
 
 // On its way from one replica to another.
