@@ -100,6 +100,11 @@ absl::Status CheckExperts(const DecoderSpec& spec, const Layout& layout) {
 }
 
 absl::Status CheckLayout(const DecoderSpec& spec, const Layout& layout) {
+  if (spec.residual != Residual::kSequential && spec.moe.num_experts > 0) {
+    return absl::UnimplementedError(
+        "shard_loader: experts beside a parallel residual are not supported; models have them one "
+        "after the other");
+  }
   if (layout.lanes < 1 || layout.lanes > kMostLanes || (layout.lanes & (layout.lanes - 1)) != 0) {
     return absl::FailedPreconditionError(absl::StrCat("shard_loader: --lanes ", layout.lanes,
                                                       " is not a power of two from 1 to ",

@@ -36,34 +36,56 @@ int TreeDepth(const LaneTree& tree, int node) {
   return 1 + std::max(TreeDepth(tree, at.left), TreeDepth(tree, at.right));
 }
 
-// What a sum of `count` floats over the ranks takes: own partial sums packed for sending, those of
-// the others (whole, or the slice that the rank finishes), and inner nodes of the tree.
-int64_t SumFloats(const LaneTree& tree, const std::vector<Range>& lanes_by_rank, int rank,
-                  int64_t count) {
-  int64_t others = 0;
-  for (const Range& lanes : lanes_by_rank) others += RootsOf(tree, lanes);
-  const int64_t own = RootsOf(tree, lanes_by_rank[rank]);
-  others -= own;
-  const int64_t ranks = static_cast<int64_t>(lanes_by_rank.size());
-  const int64_t received = count < kOneShotFloats ? count : (count + ranks - 1) / ranks;
-  return own * count + others * received + (TreeDepth(tree, 0) + 1) * kSumBlock;
+struct SharedSum {
+  const LaneTree& tree;
+  const std::vector<Range>& lanes_by_rank;
+};
+
+// What sums of `count` floats each over the ranks, side by side, take: own partial sums packed for
+// sending, those of the others (whole, or of the slice that the rank finishes, which may lie in any
+// of the sums), and inner nodes of a tree.
+int64_t SumFloats(const std::vector<SharedSum>& sums, int rank, int64_t count) {
+  int64_t own = 0, others = 0, most_others = 0, depth = 0;
+  for (const SharedSum& sum : sums) {
+    int64_t roots = 0;
+    for (const Range& lanes : sum.lanes_by_rank) roots += RootsOf(sum.tree, lanes);
+    const int64_t owned = RootsOf(sum.tree, sum.lanes_by_rank[rank]);
+    own += owned;
+    others += roots - owned;
+    most_others = std::max(most_others, roots - owned);
+    depth = std::max<int64_t>(depth, TreeDepth(sum.tree, 0));
+  }
+  const int64_t ranks = static_cast<int64_t>(sums[0].lanes_by_rank.size());
+  const int64_t columns = count * static_cast<int64_t>(sums.size());
+  const int64_t received =
+      columns < kOneShotFloats ? others * count : most_others * ((columns + ranks - 1) / ranks);
+  return own * count + received + (depth + 1) * kSumBlock;
 }
 
-// The largest of all trees, and of the largest sum of either kind; a test compares it with
+// The largest of all exchanges, and of the largest sum of either kind; a test compares it with
 // worker/comm's LaneSumWorkspace::Bytes.
-int64_t LaneSumBytes(const RankPlan& plan, int64_t max_count) {
+int64_t LaneSumBytes(const DecoderSpec& spec, const RankPlan& plan, int64_t max_count) {
   if (plan.layout.tp == 1) return 0;
   int64_t floats = 0;
-  const auto add = [&](const LaneTree& tree, const std::vector<Range>& lanes_by_rank) {
-    if (lanes_by_rank.empty()) return;
-    for (int64_t count : {max_count, std::min(max_count, kOneShotFloats - 1)}) {
-      floats = std::max(floats, SumFloats(tree, lanes_by_rank, plan.tp_index, count));
+  const auto add = [&](const std::vector<SharedSum>& sums) {
+    for (const SharedSum& sum : sums) {
+      if (sum.lanes_by_rank.empty()) return;
+    }
+    const int64_t one_shot = (kOneShotFloats - 1) / static_cast<int64_t>(sums.size());
+    for (int64_t count : {max_count, std::min(max_count, one_shot)}) {
+      floats = std::max(floats, SumFloats(sums, plan.tp_index, count));
     }
   };
-  add(plan.attention_tree, plan.attention_lanes_by_rank);
-  add(plan.mlp_tree, plan.mlp_lanes_by_rank);
-  add(plan.moe.tree, plan.moe.lanes_by_rank);
-  add(plan.shared.tree, plan.shared.lanes_by_rank);
+  const SharedSum attention = {plan.attention_tree, plan.attention_lanes_by_rank};
+  const SharedSum mlp = {plan.mlp_tree, plan.mlp_lanes_by_rank};
+  if (spec.residual == Residual::kSequential) {
+    add({attention});
+    add({mlp});
+  } else {
+    add({attention, mlp});
+  }
+  add({{plan.moe.tree, plan.moe.lanes_by_rank}});
+  add({{plan.shared.tree, plan.shared.lanes_by_rank}});
   return floats * kFloat;
 }
 
@@ -142,10 +164,14 @@ WorkspaceLayout MakeWorkspaceLayout(const DecoderSpec& spec, const RankPlan& pla
                                     const StepLimits& limits) {
   const int64_t tokens = std::max<int64_t>(1, limits.max_num_batched_tokens);
   const int64_t hidden = tokens * spec.hidden_size;
-  const int64_t roots = std::max(
-      {RootsOf(plan.attention_tree, plan.attention_lanes), RootsOf(plan.mlp_tree, plan.mlp_lanes),
-       RootsOf(plan.moe.tree, plan.moe.lanes), RootsOf(plan.shared.tree, plan.shared.lanes)});
-  const bool branches = spec.residual != Residual::kSequential || spec.moe.num_experts > 0;
+  const bool parallel = spec.residual != Residual::kSequential;
+  const int64_t attention = RootsOf(plan.attention_tree, plan.attention_lanes);
+  const int64_t mlp = RootsOf(plan.mlp_tree, plan.mlp_lanes);
+  const int64_t roots = std::max({parallel ? attention + mlp : std::max(attention, mlp),
+                                  RootsOf(plan.moe.tree, plan.moe.lanes),
+                                  RootsOf(plan.shared.tree, plan.shared.lanes)});
+  // Where one rank has all, its roots are the sums.
+  const bool branches = (parallel && plan.layout.tp > 1) || spec.moe.num_experts > 0;
 
   WorkspaceLayout layout;
   int64_t* total = &layout.arena_bytes;
@@ -177,7 +203,7 @@ WorkspaceLayout MakeWorkspaceLayout(const DecoderSpec& spec, const RankPlan& pla
       layout.sampling = Take(spec.vocab_size * kSamplingBytesPerId, total);
     }
   }
-  layout.lane_sum_bytes = LaneSumBytes(plan, hidden);
+  layout.lane_sum_bytes = LaneSumBytes(spec, plan, hidden);
   return layout;
 }
 

@@ -43,9 +43,10 @@ struct ByteSpan {
 
 // T: max_num_batched_tokens; M: expert_rows. All fp32 except where said.
 struct WorkspaceLayout {
-  ByteSpan residual;      // [T, hidden]
-  ByteSpan normed;        // [T, hidden]; also the sums of row-parallel products
-  ByteSpan branch;        // [T, hidden]: of parallel residuals and experts
+  ByteSpan residual;  // [T, hidden]
+  ByteSpan normed;    // [T, hidden]; also the sums of row-parallel products
+  // [T, hidden]: of experts; or right behind `normed`, for both sums of parallel residuals.
+  ByteSpan branch;
   ByteSpan embedded;      // [T, embedding], where that is not hidden
   ByteSpan angles;        // [2, T, rotary_size / 2]: cosines, then sines; of RopeUse::kMain
   ByteSpan local_angles;  // likewise of RopeUse::kLocal
@@ -66,7 +67,9 @@ struct WorkspaceLayout {
   ByteSpan expert_up;     // likewise
   ByteSpan expert_parts;  // [lanes in an expert, M, hidden]
   ByteSpan expert_sums;   // [lanes of the rank, M, hidden]
-  ByteSpan roots;         // [maximal subtrees of the rank, T, hidden]; also gathered embedding rows
+  // [maximal subtrees of the rank, T, hidden], of parallel residuals those of the attention, then
+  // those of the MLP; also gathered embedding rows.
+  ByteSpan roots;
   int64_t expert_rows = 0;  // rows that pass over the experts at a time
   int64_t logit_rows = 0;   // R: rows whose logits are computed at a time
   ByteSpan logit_input;     // [R, hidden]

@@ -15,18 +15,23 @@
 
 namespace tessera::worker {
 
-// Sums of fewer bytes than this, per partial sum, go one-shot: every rank gathers all partial sums
-// and finishes the tree. Larger ones go two-shot: each rank finishes the tree for its slice of the
-// columns, and the slices are gathered.
+// Results of fewer bytes than this go one-shot: every rank gathers all partial sums and finishes
+// the trees. Larger ones go two-shot: each rank finishes the trees for its slice of the columns (of
+// all parts in a row), and the slices are gathered.
 inline constexpr size_t kOneShotBytes = 32 << 10;
 
-// Memory that LaneSum reuses between calls; it grows to the largest call seen. Thread-compatible.
+// How the ranks share a sum: rank r owns lanes_by_rank[r], neighbouring lanes that together cover
+// the tree once, ascending.
+struct SharedLanes {
+  const shard_loader::LaneTree* tree = nullptr;
+  absl::Span<const shard_loader::Range> lanes_by_rank;
+};
+
+// Memory that LaneSums reuses between calls; it grows to the largest call seen. Thread-compatible.
 class LaneSumWorkspace {
  public:
-  // The bytes that LaneSum needs as rank `rank` for sums of up to `max_count` floats.
-  static size_t Bytes(const shard_loader::LaneTree& tree,
-                      absl::Span<const shard_loader::Range> lanes_by_rank, int rank,
-                      int64_t max_count);
+  // The bytes that LaneSums needs as rank `rank` for sums of up to `max_count` floats each.
+  static size_t Bytes(absl::Span<const SharedLanes> sums, int rank, int64_t max_count);
 
   // After this, calls that need up to `bytes`, over up to `ranks` ranks, do not allocate.
   void Reserve(size_t bytes, int ranks);
@@ -37,16 +42,26 @@ class LaneSumWorkspace {
   std::vector<float> floats_;
   std::vector<absl::Span<const std::byte>> send_;
   std::vector<absl::Span<std::byte>> recv_;
+  std::vector<const float*> first_root_;
   std::vector<const float*> next_root_;
 };
 
-// out = the sum of all lanes. `tensor` spans the ranks that share the lanes: rank r owns
-// lanes_by_rank[r], neighbouring lanes that together cover the tree once, ascending. `own_roots`
-// holds one [count] buffer for each of tree.MaximalSubtrees(lanes_by_rank[tensor.rank()]), in that
-// order; `out` is [count] and overlaps none of them. All ranks give the same count. The sum is
-// equal, bit for bit, for every way of sharing the lanes.
+struct LaneSumPart {
+  SharedLanes lanes;
+  // One [count] buffer for each of tree.MaximalSubtrees(lanes_by_rank[rank]), in that order.
+  absl::Span<const absl::Span<const float>> own_roots;
+};
+
+// out[p] = the sum of all lanes of part p, each along its own tree: all parts side by side in one
+// exchange. `tensor` spans the ranks that share the lanes; `out` is [parts, count] and overlaps no
+// root. All ranks give the same parts and count. The sums are equal, bit for bit, for every way of
+// sharing the lanes, and to those of a call for each part.
 //
-// Errors are those of the communicator; INVALID_ARGUMENT where buffers and tree do not fit.
+// Errors are those of the communicator; INVALID_ARGUMENT where buffers and trees do not fit.
+absl::Status LaneSums(Communicator& tensor, absl::Span<const LaneSumPart> parts,
+                      absl::Span<float> out, LaneSumWorkspace& workspace);
+
+// Of one part.
 absl::Status LaneSum(Communicator& tensor, const shard_loader::LaneTree& tree,
                      absl::Span<const shard_loader::Range> lanes_by_rank,
                      absl::Span<const absl::Span<const float>> own_roots, absl::Span<float> out,

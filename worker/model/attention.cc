@@ -14,9 +14,8 @@ using shard_loader::RopeUse;
 
 }  // namespace
 
-absl::StatusOr<const float*> Decoder::Attention(int64_t layer, const float* input,
-                                                const Batch& batch,
-                                                const ForwardState& state) const {
+absl::Status Decoder::Attention(int64_t layer, const float* input, const Batch& batch,
+                                const ForwardState& state) const {
   const LayerWeights& weights = weights_->layers()[layer];
   Workspace& workspace = *state.workspace;
   const shard_loader::WorkspaceLayout& layout = workspace.layout();
@@ -51,8 +50,9 @@ absl::StatusOr<const float*> Decoder::Attention(int64_t layer, const float* inpu
   attention.slopes = slopes_.empty() ? nullptr : slopes_.data();
   attention.sinks = weights.sinks;
   state.backend->Attend(batch.rows, attention, cache);
-  PartialSums(attention.output, num_rows, weights.output, attention_sum_.order, state);
-  return SumOverRanks(num_rows, attention_sum_, workspace.At(layout.normed), state);
+  PartialSums(attention.output, num_rows, weights.output, attention_sum_.order,
+              workspace.At(layout.roots), state);
+  return absl::OkStatus();
 }
 
 absl::Status Decoder::QueryKeyValue(const LayerWeights& weights, const float* input,

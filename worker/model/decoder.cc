@@ -148,7 +148,10 @@ absl::Status Decoder::Layer(int64_t layer, const Batch& batch, const ForwardStat
   const LayerWeights& weights = weights_->layers()[layer];
   const int64_t num_rows = batch.rows.num_rows;
   const float* input = InputOf(weights.attention_norm, num_rows, state);
-  ASSIGN_OR_RETURN(const float* const attention, Attention(layer, input, batch, state));
+  RETURN_IF_ERROR(Attention(layer, input, batch, state));
+  float* total = state.workspace->At(state.workspace->layout().normed);
+  ASSIGN_OR_RETURN(const float* const attention,
+                   SumOverRanks(num_rows, {&attention_sum_}, total, state));
   AddSublayer({attention, weights.output_bias, weights.post_attention_norm}, num_rows, state);
   NormResidual(weights.attention_norm, num_rows, state);
 
@@ -162,19 +165,24 @@ absl::Status Decoder::Layer(int64_t layer, const Batch& batch, const ForwardStat
 absl::Status Decoder::ParallelLayer(int64_t layer, const Batch& batch,
                                     const ForwardState& state) const {
   const LayerWeights& weights = weights_->layers()[layer];
+  Workspace& workspace = *state.workspace;
   const int64_t num_rows = batch.rows.num_rows;
-  float* branch = state.workspace->At(state.workspace->layout().branch);
+  const int64_t count = num_rows * spec_.hidden_size;
   const float* input = InputOf(weights.attention_norm, num_rows, state);
-  ASSIGN_OR_RETURN(const float* const attention, Attention(layer, input, batch, state));
-  state.backend->memory().Copy(
-      attention, num_rows * spec_.hidden_size * static_cast<int64_t>(sizeof(float)), branch);
+  RETURN_IF_ERROR(Attention(layer, input, batch, state));
+  if (spec_.residual != Residual::kParallelOneNorm) {
+    input = InputOf(weights.mlp_norm, num_rows, state);
+  }
+  float* roots = workspace.At(workspace.layout().roots);
+  DensePartial(weights.mlp, mlp_sum_, input, num_rows,
+               roots + attention_sum_.order.num_roots * count, state);
 
-  // Sums between ranks have taken the place of the normed rows, which are computed once more.
-  const bool one_norm = spec_.residual == Residual::kParallelOneNorm;
-  input = InputOf(one_norm ? weights.attention_norm : weights.mlp_norm, num_rows, state);
-  ASSIGN_OR_RETURN(const float* const mlp, Mlp(layer, input, num_rows, state));
-  AddSublayer({branch, weights.output_bias, weights.post_attention_norm}, num_rows, state);
-  AddSublayer({mlp, weights.mlp.down_bias, weights.post_mlp_norm}, num_rows, state);
+  // Both sums from here on: in the place of the normed rows and of the branch behind them.
+  float* total = workspace.At(workspace.layout().normed);
+  ASSIGN_OR_RETURN(const float* const sums,
+                   SumOverRanks(num_rows, {&attention_sum_, &mlp_sum_}, total, state));
+  AddSublayer({sums, weights.output_bias, weights.post_attention_norm}, num_rows, state);
+  AddSublayer({sums + count, weights.mlp.down_bias, weights.post_mlp_norm}, num_rows, state);
   return absl::OkStatus();
 }
 
@@ -222,36 +230,48 @@ void Decoder::AddSublayer(const Sublayer& sublayer, int64_t num_rows,
 }
 
 void Decoder::PartialSums(const float* input, int64_t num_rows, const PackedMatrix& weights,
-                          const SumOrder& order, const ForwardState& state) const {
+                          const SumOrder& order, float* roots, const ForwardState& state) const {
   ProductArgs args;
   args.input = input;
   args.num_rows = num_rows;
   args.weights = weights;
   args.lanes = order.lanes.data();
   args.num_lanes = static_cast<int64_t>(order.lanes.size());
-  args.output = state.workspace->At(state.workspace->layout().roots);
+  args.output = roots;
   args.root_stride = num_rows * spec_.hidden_size;
   state.backend->Product(args);
 }
 
-absl::StatusOr<const float*> Decoder::SumOverRanks(int64_t num_rows, const ShardedSum& sum,
+absl::StatusOr<const float*> Decoder::SumOverRanks(int64_t num_rows,
+                                                   absl::Span<const ShardedSum* const> sums,
                                                    float* total, const ForwardState& state) const {
   Workspace& workspace = *state.workspace;
   const float* roots = workspace.At(workspace.layout().roots);
   if (plan_.layout.tp == 1) return roots;
   const int64_t count = num_rows * spec_.hidden_size;
+  std::vector<SharedLanes> lanes;
+  for (const ShardedSum* sum : sums) lanes.push_back(sum->lanes());
   if (!state.backend->memory().on_host()) {
-    RETURN_IF_ERROR(
-        DeviceSum({&sum.tree, sum.lanes_by_rank, roots, count, total, workspace.device_sum()},
-                  *state.backend, *state.comms->tensor));
+    RETURN_IF_ERROR(DeviceSum({lanes, roots, count, total, workspace.device_sum()}, *state.backend,
+                              *state.comms->tensor));
     return total;
   }
-  std::vector<absl::Span<const float>> own;
-  for (int root = 0; root < sum.order.num_roots; ++root) {
-    own.emplace_back(roots + root * count, count);
+  std::vector<absl::Span<const float>> own;  // of all sums
+  for (const ShardedSum* sum : sums) {
+    for (int root = 0; root < sum->order.num_roots; ++root, roots += count) {
+      own.emplace_back(roots, count);
+    }
   }
-  RETURN_IF_ERROR(LaneSum(*state.comms->tensor, sum.tree, sum.lanes_by_rank, own,
-                          absl::MakeSpan(total, count), workspace.lane_sum()));
+  std::vector<LaneSumPart> parts;
+  size_t first = 0;
+  for (size_t s = 0; s < sums.size(); ++s) {
+    const size_t num_roots = static_cast<size_t>(sums[s]->order.num_roots);
+    parts.push_back({lanes[s], absl::MakeConstSpan(own).subspan(first, num_roots)});
+    first += num_roots;
+  }
+  const size_t floats = static_cast<size_t>(count) * sums.size();
+  RETURN_IF_ERROR(
+      LaneSums(*state.comms->tensor, parts, absl::MakeSpan(total, floats), workspace.lane_sum()));
   return total;
 }
 

@@ -14,6 +14,7 @@
 #include "shard_loader/plan/rank_plan.h"
 #include "worker/backend/backend.h"
 #include "worker/comm/group_comms.h"
+#include "worker/comm/lane_sum.h"
 #include "worker/model/kv_cache.h"
 #include "worker/model/rope.h"
 #include "worker/model/router.h"
@@ -72,6 +73,7 @@ class Decoder {
     std::vector<shard_loader::Range> lanes_by_rank;
 
     static ShardedSum Of(const shard_loader::ShardedDimension& dimension);
+    SharedLanes lanes() const { return {&tree, lanes_by_rank}; }
   };
   // What is added to the residual: [num_rows, hidden], somewhere in the workspace.
   struct Sublayer {
@@ -105,17 +107,19 @@ class Decoder {
                  const ForwardState& state) const;
   void AddSublayer(const Sublayer& sublayer, int64_t num_rows, const ForwardState& state) const;
   void NormResidual(const NormWeights& norm, int64_t num_rows, const ForwardState& state) const;
-  // The product's partial sums of the rank, in the workspace's roots.
+  // The product's partial sums of the rank, [roots of the order, num_rows, hidden].
   void PartialSums(const float* input, int64_t num_rows, const PackedMatrix& weights,
-                   const SumOrder& order, const ForwardState& state) const;
-  // The sum over all lanes of all ranks of what PartialSums left: in `total` [num_rows, hidden], or
-  // in the roots where one rank has all.
-  absl::StatusOr<const float*> SumOverRanks(int64_t num_rows, const ShardedSum& sum, float* total,
+                   const SumOrder& order, float* roots, const ForwardState& state) const;
+  // The sums over all lanes of all ranks of the partial sums that lie in the workspace's roots, one
+  // sum's behind the other's, by one exchange: in `total` [sums, num_rows, hidden], or in the roots
+  // where one rank has all.
+  absl::StatusOr<const float*> SumOverRanks(int64_t num_rows,
+                                            absl::Span<const ShardedSum* const> sums, float* total,
                                             const ForwardState& state) const;
 
-  // attention.cc. The sum over the heads of all ranks, without bias.
-  absl::StatusOr<const float*> Attention(int64_t layer, const float* input, const Batch& batch,
-                                         const ForwardState& state) const;
+  // attention.cc. The rank's partial sums over its heads, without bias, into the workspace's roots.
+  absl::Status Attention(int64_t layer, const float* input, const Batch& batch,
+                         const ForwardState& state) const;
   absl::Status QueryKeyValue(const LayerWeights& weights, const float* input, int64_t num_rows,
                              const ForwardState& state) const;
   const float* LatentQuery(const LayerWeights& weights, const float* input, int64_t num_rows,
@@ -133,6 +137,9 @@ class Decoder {
   absl::StatusOr<const float*> Dense(const MlpWeights& weights, const ShardedSum& sum,
                                      const float* input, int64_t num_rows,
                                      const ForwardState& state) const;
+  // The rank's partial sums of the same.
+  void DensePartial(const MlpWeights& weights, const ShardedSum& sum, const float* input,
+                    int64_t num_rows, float* roots, const ForwardState& state) const;
   void Activate(int64_t size, const float* up, float* gate, const ForwardState& state) const;
 
   // experts.cc

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "shard_loader/status_macros.h"
+#include "worker/comm/lane_segments.h"
 #include "worker/comm/lane_sum.h"
 
 namespace tessera::worker {
@@ -16,6 +17,7 @@ using shard_loader::Range;
 struct TreeWalk {
   std::vector<int> ranks;
   std::vector<int32_t> folds;
+  std::vector<int64_t> roots_of;  // by rank
 };
 
 bool Inside(const Range& inner, const Range& outer) {
@@ -50,16 +52,21 @@ class Call {
         tensor_(tensor),
         rank_(tensor.rank()),
         size_(tensor.size()) {
-    Walk(*args.tree, args.lanes_by_rank, 0, &walk_);
-    roots_of_.resize(size_);
-    for (int rank : walk_.ranks) ++roots_of_[rank];
+    for (const SharedLanes& sum : args.sums) {
+      TreeWalk& walk = walks_.emplace_back();
+      Walk(*sum.tree, sum.lanes_by_rank, 0, &walk);
+      walk.roots_of.resize(size_);
+      for (int rank : walk.ranks) ++walk.roots_of[rank];
+    }
   }
 
   absl::Status Run() {
     if (args_.count == 0) return absl::OkStatus();
-    const bool one_shot = args_.count * sizeof(float) < kOneShotBytes;
-    const int64_t needed = one_shot ? Others() * args_.count
-                                    : roots_of_[rank_] * args_.count + Others() * Slice(rank_);
+    const bool one_shot = columns() * sizeof(float) < kOneShotBytes;
+    int64_t needed = one_shot ? 0 : FloatsOf(rank_, 0, columns());
+    for (int rank = 0; rank < size_; ++rank) {
+      if (rank != rank_) needed += FloatsOf(rank, one_shot ? 0 : Begin(rank_), End(one_shot));
+    }
     if (static_cast<int64_t>(args_.scratch.size()) < needed) {
       return absl::InvalidArgumentError(
           absl::StrCat("device sum: ", args_.scratch.size(), " floats of scratch; needs ", needed));
@@ -68,75 +75,107 @@ class Call {
   }
 
  private:
-  int64_t Others() const { return static_cast<int64_t>(walk_.ranks.size()) - roots_of_[rank_]; }
-  int64_t Begin(int rank) const { return args_.count * rank / size_; }
-  int64_t Slice(int rank) const { return Begin(rank + 1) - Begin(rank); }
+  int64_t columns() const { return args_.count * static_cast<int64_t>(args_.sums.size()); }
+  int64_t Begin(int rank) const { return columns() * rank / size_; }
+  int64_t End(bool one_shot) const { return one_shot ? columns() : Begin(rank_ + 1); }
 
-  // Every rank gathers all roots, and finishes the tree.
+  template <typename Fn>
+  void ForSegments(int64_t begin, int64_t end, const Fn& fn) const {
+    ForLaneSegments(walks_.size(), args_.count, begin, end, fn);
+  }
+  // What a rank sends of columns [begin, end): segment by segment, root by root.
+  int64_t FloatsOf(int rank, int64_t begin, int64_t end) const {
+    int64_t floats = 0;
+    ForSegments(begin, end, [&](const LaneSegment& segment) {
+      floats += walks_[segment.sum].roots_of[rank] * segment.size;
+    });
+    return floats;
+  }
+  const float* OwnRoots(size_t sum) const {
+    const float* roots = args_.own_roots;
+    for (size_t s = 0; s < sum; ++s) roots += walks_[s].roots_of[rank_] * args_.count;
+    return roots;
+  }
+
+  // Every rank gathers all roots, and finishes the trees.
   absl::Status OneShot() {
     std::vector<absl::Span<std::byte>> recv;
     float* next = args_.scratch.data();
     for (int rank = 0; rank < size_; ++rank) {
-      const int64_t floats = roots_of_[rank] * args_.count;
+      const int64_t floats = FloatsOf(rank, 0, columns());
       // A communicator only reads what is its own on both sides.
       float* to = rank == rank_ ? const_cast<float*>(args_.own_roots) : next;
       recv.push_back(BytesOf(to, floats));
       if (rank != rank_) next += floats;
     }
     RETURN_IF_ERROR(
-        tensor_.AllGather(BytesOf(args_.own_roots, roots_of_[rank_] * args_.count), recv));
-    Finish(0, args_.count, args_.count, args_.scratch.data());
+        tensor_.AllGather(BytesOf(args_.own_roots, FloatsOf(rank_, 0, columns())), recv));
+    Finish(0, columns(), args_.scratch.data());
     return absl::OkStatus();
   }
 
-  // Every rank finishes the tree for its slice of the columns, and the slices are gathered.
+  // Every rank finishes the trees for its slice of the columns, and the slices are gathered.
   absl::Status TwoShot() {
-    const int64_t own = roots_of_[rank_];
+    const int64_t begin = Begin(rank_);
+    const int64_t end = Begin(rank_ + 1);
     std::vector<absl::Span<const std::byte>> send(size_);
     std::vector<absl::Span<std::byte>> recv(size_);
     float* packed = args_.scratch.data();
-    float* received = packed + own * args_.count;
+    float* received = packed + FloatsOf(rank_, 0, columns());
     float* next = received;
     for (int rank = 0; rank < size_; ++rank) {
       if (rank == rank_) continue;
-      CopyRowsArgs copy;
-      copy.from = args_.own_roots + Begin(rank);
-      copy.from_stride = args_.count;
-      copy.to = packed;
-      copy.to_stride = Slice(rank);
-      copy.num_rows = own;
-      copy.size = Slice(rank);
-      backend_.CopyRows(copy);
-      send[rank] = BytesOf(packed, own * Slice(rank));
-      packed += own * Slice(rank);
-      recv[rank] = BytesOf(next, roots_of_[rank] * Slice(rank_));
-      next += roots_of_[rank] * Slice(rank_);
+      const float* const first = packed;
+      packed = PackOwn(Begin(rank), Begin(rank + 1), packed);
+      send[rank] = BytesOf(first, packed - first);
+      const int64_t floats = FloatsOf(rank, begin, end);
+      recv[rank] = BytesOf(next, floats);
+      next += floats;
     }
     RETURN_IF_ERROR(tensor_.AllToAll(send, recv));
-    Finish(Begin(rank_), Slice(rank_), Slice(rank_), received);
+    Finish(begin, end, received);
     for (int rank = 0; rank < size_; ++rank) {
-      recv[rank] = BytesOf(args_.output + Begin(rank), Slice(rank));
+      recv[rank] = BytesOf(args_.output + Begin(rank), Begin(rank + 1) - Begin(rank));
     }
     return tensor_.AllGather(recv[rank_], recv);
   }
 
-  // Columns [begin, begin + size) of the tree. The other ranks' roots lie at `received`, `stride`
-  // floats apart.
-  void Finish(int64_t begin, int64_t size, int64_t stride, const float* received) {
+  // Returns the end of what it wrote to `to`.
+  float* PackOwn(int64_t begin, int64_t end, float* to) {
+    ForSegments(begin, end, [&](const LaneSegment& segment) {
+      CopyRowsArgs copy;
+      copy.from = OwnRoots(segment.sum) + segment.begin;
+      copy.from_stride = args_.count;
+      copy.to = to;
+      copy.to_stride = segment.size;
+      copy.num_rows = walks_[segment.sum].roots_of[rank_];
+      copy.size = segment.size;
+      backend_.CopyRows(copy);
+      to += copy.num_rows * segment.size;
+    });
+    return to;
+  }
+
+  // Columns [begin, end) of all sums; what the other ranks sent of them lies at `received`.
+  void Finish(int64_t begin, int64_t end, const float* received) {
     std::vector<const float*> next(size_);
-    const float* from = received;
     for (int rank = 0; rank < size_; ++rank) {
-      next[rank] = from;
-      if (rank != rank_) from += roots_of_[rank] * stride;
+      next[rank] = received;
+      if (rank != rank_) received += FloatsOf(rank, begin, end);
     }
-    next[rank_] = args_.own_roots + begin;
-    std::vector<const float*> roots;
-    for (int rank : walk_.ranks) {
-      roots.push_back(next[rank]);
-      next[rank] += rank == rank_ ? args_.count : stride;
-    }
-    backend_.AddTree({roots.data(), walk_.folds.data(), static_cast<int32_t>(roots.size()), size,
-                      args_.output + begin});
+    float* output = args_.output + begin;
+    ForSegments(begin, end, [&](const LaneSegment& segment) {
+      const TreeWalk& walk = walks_[segment.sum];
+      next[rank_] = OwnRoots(segment.sum) + segment.begin;
+      std::vector<const float*> roots;
+      for (int rank : walk.ranks) {
+        roots.push_back(next[rank]);
+        next[rank] += rank == rank_ ? args_.count : segment.size;
+      }
+      backend_.AddTree({roots.data(), walk.folds.data(), static_cast<int32_t>(roots.size()),
+                        segment.size, output});
+      output += segment.size;
+    });
   }
 
   const DeviceSumArgs& args_;
@@ -144,8 +183,7 @@ class Call {
   Communicator& tensor_;
   const int rank_;
   const int size_;
-  TreeWalk walk_;
-  std::vector<int64_t> roots_of_;  // index: rank
+  std::vector<TreeWalk> walks_;  // by sum
 };
 
 }  // namespace

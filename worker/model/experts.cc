@@ -21,7 +21,7 @@ absl::StatusOr<const float*> Decoder::Experts(const LayerWeights& weights, const
   ASSIGN_OR_RETURN(const Routing routing, Route(weights, input, num_rows, state));
   RunExperts(weights, input, routing, num_rows, state);
   float* total = workspace.At(layout.branch);
-  ASSIGN_OR_RETURN(const float* const sum, SumOverRanks(num_rows, moe_sum_, total, state));
+  ASSIGN_OR_RETURN(const float* const sum, SumOverRanks(num_rows, {&moe_sum_}, total, state));
   if (sum != total) {
     memory.Copy(sum, num_rows * spec_.hidden_size * static_cast<int64_t>(sizeof(float)), total);
   }

@@ -15,6 +15,13 @@ absl::StatusOr<const float*> Decoder::Dense(const MlpWeights& weights, const Sha
                                             const float* input, int64_t num_rows,
                                             const ForwardState& state) const {
   Workspace& workspace = *state.workspace;
+  DensePartial(weights, sum, input, num_rows, workspace.At(workspace.layout().roots), state);
+  return SumOverRanks(num_rows, {&sum}, workspace.At(workspace.layout().normed), state);
+}
+
+void Decoder::DensePartial(const MlpWeights& weights, const ShardedSum& sum, const float* input,
+                           int64_t num_rows, float* roots, const ForwardState& state) const {
+  Workspace& workspace = *state.workspace;
   float* up = workspace.At(workspace.layout().up);
   float* activated = up;
   const int64_t size = num_rows * weights.up.rows;
@@ -26,8 +33,7 @@ absl::StatusOr<const float*> Decoder::Dense(const MlpWeights& weights, const Sha
   } else {
     Activate(size, nullptr, up, state);
   }
-  PartialSums(activated, num_rows, weights.down, sum.order, state);
-  return SumOverRanks(num_rows, sum, workspace.At(workspace.layout().normed), state);
+  PartialSums(activated, num_rows, weights.down, sum.order, roots, state);
 }
 
 void Decoder::Activate(int64_t size, const float* up, float* gate,

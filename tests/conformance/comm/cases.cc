@@ -224,8 +224,14 @@ std::vector<float> TreeSum(const LaneTree& tree, int node, int64_t count,
   return left;
 }
 
-absl::Status SumOnce(Communicator& comm, const LaneTree& tree, const std::vector<Range>& share,
-                     int64_t count, worker::LaneSumWorkspace& workspace) {
+// Lanes of a sum, and what it is to be.
+struct KnownSum {
+  worker::SharedLanes lanes;
+  std::vector<std::vector<float>> roots;  // of this rank
+  std::vector<float> expected;
+};
+
+KnownSum MakeSum(const LaneTree& tree, const std::vector<Range>& share, int rank, int64_t count) {
   // Values of very different size: any other order of adding gives other bits.
   std::vector<std::vector<float>> lanes(tree.num_lanes(), std::vector<float>(count));
   uint32_t state = static_cast<uint32_t>(count);
@@ -235,18 +241,29 @@ absl::Status SumOnce(Communicator& comm, const LaneTree& tree, const std::vector
       x = static_cast<float>(static_cast<int32_t>(state)) * static_cast<float>(1u << (state >> 27));
     }
   }
-  const std::vector<float> expected = TreeSum(tree, 0, count, lanes);
-  std::vector<std::vector<float>> roots;
-  std::vector<absl::Span<const float>> own;
-  for (int node : tree.MaximalSubtrees(share[comm.rank()])) {
-    roots.push_back(TreeSum(tree, node, count, lanes));
+  KnownSum sum{.lanes = {&tree, share}, .roots = {}, .expected = TreeSum(tree, 0, count, lanes)};
+  for (int node : tree.MaximalSubtrees(share[rank])) {
+    sum.roots.push_back(TreeSum(tree, node, count, lanes));
   }
-  for (const auto& root : roots) own.push_back(root);
-  std::vector<float> out(count, -1.0f);
-  RETURN_IF_ERROR(worker::LaneSum(comm, tree, share, own, absl::MakeSpan(out), workspace));
-  if (count > 0 && std::memcmp(out.data(), expected.data(), count * sizeof(float)) != 0) {
-    return Wrong(absl::StrCat("the sum of ", count, " columns over ", comm.size(),
-                              " ranks has other bits than the tree"));
+  return sum;
+}
+
+// All of them in one exchange.
+absl::Status SumTogether(Communicator& comm, const std::vector<KnownSum>& sums, int64_t count,
+                         worker::LaneSumWorkspace& workspace) {
+  std::vector<std::vector<absl::Span<const float>>> own;
+  std::vector<worker::LaneSumPart> parts;
+  std::vector<float> expected;
+  for (const KnownSum& sum : sums) {
+    own.emplace_back(sum.roots.begin(), sum.roots.end());
+    expected.insert(expected.end(), sum.expected.begin(), sum.expected.end());
+  }
+  for (size_t s = 0; s < sums.size(); ++s) parts.push_back({sums[s].lanes, own[s]});
+  std::vector<float> out(expected.size(), -1.0f);
+  RETURN_IF_ERROR(worker::LaneSums(comm, parts, absl::MakeSpan(out), workspace));
+  if (!out.empty() && std::memcmp(out.data(), expected.data(), out.size() * sizeof(float)) != 0) {
+    return Wrong(absl::StrCat(sums.size(), " sums of ", count, " columns over ", comm.size(),
+                              " ranks have other bits than the tree"));
   }
   return absl::OkStatus();
 }
@@ -264,13 +281,19 @@ absl::Status SumsLanesAlongTheTree(GroupComms& comms) {
   const std::vector<LaneTree> trees = {LaneTree::ForHeads(8, 2, 8), LaneTree::ForHeads(14, 2, 8),
                                        LaneTree::ForColumns(4864, 8),
                                        LaneTree::ForHeads(32, 8, 16)};
+  const LaneTree beside = LaneTree::ForColumns(4096, 16);
   for (const LaneTree& tree : trees) {
     if (comm.size() > tree.num_lanes()) continue;
     for (const auto& share :
          {tree.Share(comm.size()), LopsidedShare(tree.num_lanes(), comm.size())}) {
       // One-shot up to 8,191 floats, two-shot from 8,192.
-      for (int64_t count : {0, 1, 7, 896, 8191, 8192, 8193, 20011}) {
-        RETURN_IF_ERROR(SumOnce(comm, tree, share, count, workspace));
+      for (int64_t count : {0, 1, 7, 896, 4095, 4096, 8191, 8192, 8193, 20011}) {
+        const KnownSum sum = MakeSum(tree, share, comm.rank(), count);
+        RETURN_IF_ERROR(SumTogether(comm, {sum}, count, workspace));
+        // Of two trees side by side: slices end in the middle of either.
+        const std::vector<Range> second = beside.Share(comm.size());
+        const KnownSum other = MakeSum(beside, second, comm.rank(), count);
+        RETURN_IF_ERROR(SumTogether(comm, {sum, other}, count, workspace));
       }
     }
   }

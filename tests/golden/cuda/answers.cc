@@ -42,6 +42,13 @@ std::vector<SequenceStart> Starts(const std::string& name) {
   starts.push_back(starts[3]);
   starts.back().index = 2;
   starts.back().sampling.typical_p = 0.9f;
+  // Beams, one of which the device leaves to the host.
+  for (bool restricted : {false, true}) {
+    starts.push_back(GreedyStart(starts[0].token_ids, kTokens));
+    starts.back().logprobs = 2;
+    starts.back().candidates = 6;
+    if (restricted) starts.back().restrictions.logit_bias = {{7, 3.5f}, {9, -2.0f}};
+  }
   return starts;
 }
 

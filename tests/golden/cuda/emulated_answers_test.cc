@@ -34,6 +34,11 @@ TEST_CASE("emulated: experts and latent attention give the CPU's answers, bit fo
   AnswersAreTheCpus(Emulated(Order::kFma16), "gpt_oss", {1, 1});
 }
 
+TEST_CASE("emulated: parallel blocks give the CPU's answers, bit for bit") {
+  AnswersAreTheCpus(Emulated(Order::kFma16), "cohere", {1, 1});
+  AnswersAreTheCpus(Emulated(Order::kFma16), "cohere", {3, 1});
+}
+
 TEST_CASE("emulated: steps behind tokens that are not known yet give the same answers") {
   AnswersMayLag(Emulated(Order::kFma16), "llama3_gqa");
 }

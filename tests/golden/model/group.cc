@@ -29,18 +29,26 @@ T Require(absl::StatusOr<T> value) {
 
 bool SameBits(float a, float b) { return std::memcmp(&a, &b, sizeof(a)) == 0; }
 
+std::string RankedDifference(const std::vector<worker::TopToken>& a,
+                             const std::vector<worker::TopToken>& b) {
+  if (a.size() != b.size()) return absl::StrCat("of ", a.size(), " and of ", b.size());
+  for (size_t i = 0; i < a.size(); ++i) {
+    if (a[i].id != b[i].id || !SameBits(a[i].logprob, b[i].logprob)) {
+      return absl::StrCat(i, ": ", a[i].id, " at ", a[i].logprob, " and ", b[i].id, " at ",
+                          b[i].logprob);
+    }
+  }
+  return "";
+}
+
 std::string TokenDifference(const Token& a, const Token& b) {
   if (a.id != b.id) return absl::StrCat("id ", a.id, " and ", b.id);
   if (!SameBits(a.logprob, b.logprob))
     return absl::StrCat("logprob ", a.logprob, " and ", b.logprob);
-  if (a.top.size() != b.top.size()) return "another number of top logprobs";
-  for (size_t i = 0; i < a.top.size(); ++i) {
-    if (a.top[i].id != b.top[i].id || !SameBits(a.top[i].logprob, b.top[i].logprob)) {
-      return absl::StrCat("top ", i, ": ", a.top[i].id, " at ", a.top[i].logprob, " and ",
-                          b.top[i].id, " at ", b.top[i].logprob);
-    }
-  }
-  return "";
+  const std::string top = RankedDifference(a.top, b.top);
+  if (!top.empty()) return "top " + top;
+  const std::string candidates = RankedDifference(a.candidates, b.candidates);
+  return candidates.empty() ? "" : "candidate " + candidates;
 }
 
 std::string TokensDifference(const std::vector<Token>& a, const std::vector<Token>& b) {
@@ -96,6 +104,9 @@ Group::Group(const std::filesystem::path& model, const GroupOptions& options) : 
     runner.speculation = options.speculation;
     if (plans[rank].has_head && plans[rank].tp_index == 0) runner.speculation.draft = draft_.get();
     runners_.push_back(Require(worker::Runner::Create(runner, *checkpoint_, nullptr)));
+    if (options.wrap_tensor) {
+      comms[rank].tensor = options.wrap_tensor(std::move(comms[rank].tensor));
+    }
     Require(runners_.back()->Connect(std::move(comms[rank])));
   }
 }

@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "shard_loader/load/checkpoint.h"
 #include "worker/backend/backend.h"
+#include "worker/comm/communicator.h"
 #include "worker/runner/runner.h"
 #include "worker/runner/step.h"
 
@@ -31,6 +32,9 @@ struct GroupOptions {
   uint32_t max_num_batched_tokens = 256;
   uint32_t max_num_seqs = 32;
   uint32_t num_kv_blocks = 256;
+  // What a rank uses for the communicator of its stage; null: the communicator itself.
+  std::function<std::unique_ptr<worker::Communicator>(std::unique_ptr<worker::Communicator>)>
+      wrap_tensor;
   worker::SpeculationOptions speculation;
   std::filesystem::path draft;  // a model that guesses; empty: none
 };

@@ -46,6 +46,13 @@ DecoderSpec RichSpec() {
   return spec;
 }
 
+DecoderSpec ParallelSpec() {
+  DecoderSpec spec = SmallSpec();
+  spec.residual = shard_loader::Residual::kParallel;
+  spec.mlp.intermediate_size = 320;  // other lanes than the attention's
+  return spec;
+}
+
 std::vector<RankPlan> Plans(const DecoderSpec& spec, int tp, int pp) {
   auto plans = shard_loader::MakeRankPlans(spec, {tp, pp, 8});
   REQUIRE(plans.ok());
@@ -134,7 +141,7 @@ TEST_CASE("the cache of latent attention holds each head's key and value") {
 }
 
 TEST_CASE("buffers of the workspace do not overlap") {
-  const DecoderSpec spec = GENERATE(SmallSpec(), RichSpec());
+  const DecoderSpec spec = GENERATE(SmallSpec(), RichSpec(), ParallelSpec());
   for (const RankPlan& plan : Plans(spec, 3, 2)) {
     const auto layout = shard_loader::MakeWorkspaceLayout(spec, plan, {20, 4});
     int64_t end = 0;
@@ -157,22 +164,54 @@ TEST_CASE("buffers of the workspace do not overlap") {
   }
 }
 
+TEST_CASE("the sums of a parallel residual stand side by side") {
+  const DecoderSpec spec = ParallelSpec();
+  for (int tp : {1, 2, 3}) {
+    for (const RankPlan& plan : Plans(spec, tp, 1)) {
+      const auto layout = shard_loader::MakeWorkspaceLayout(spec, plan, {21, 4});
+      const auto roots = plan.attention_tree.MaximalSubtrees(plan.attention_lanes).size() +
+                         plan.mlp_tree.MaximalSubtrees(plan.mlp_lanes).size();
+      CHECK(layout.roots.bytes == static_cast<int64_t>(roots) * 21 * 40 * 4);
+      CHECK((layout.branch.bytes > 0) == (tp > 1));
+      if (tp == 1) continue;
+      CHECK(layout.branch.offset + layout.branch.bytes >=
+            layout.normed.offset + 2 * layout.normed.bytes);
+      CHECK(layout.branch.offset - (layout.normed.offset + layout.normed.bytes) <
+            shard_loader::kPackedAlignment);
+    }
+  }
+}
+
+TEST_CASE("experts beside a parallel residual are refused by name") {
+  DecoderSpec spec = RichSpec();
+  spec.residual = shard_loader::Residual::kParallelOneNorm;
+  const auto plans = shard_loader::MakeRankPlans(spec, {1, 1, 8});
+  CHECK(plans.status().code() == absl::StatusCode::kUnimplemented);
+}
+
 TEST_CASE("the bytes planned for sums between ranks are those that the communicators need") {
-  const DecoderSpec spec = GENERATE(SmallSpec(), RichSpec());
+  const DecoderSpec spec = GENERATE(SmallSpec(), RichSpec(), ParallelSpec());
   for (int tp : {2, 3, 5, 8}) {
     for (const RankPlan& plan : Plans(spec, tp, 1)) {
       for (int64_t tokens : {1, 100, 300, 5000}) {
         INFO("tp " << tp << ", rank " << plan.rank << ", " << tokens << " tokens");
         const auto layout = shard_loader::MakeWorkspaceLayout(spec, plan, {tokens, 4});
         const int64_t count = tokens * spec.hidden_size;
-        size_t needed = std::max(
-            LaneSumWorkspace::Bytes(plan.attention_tree, plan.attention_lanes_by_rank,
-                                    plan.tp_index, count),
-            LaneSumWorkspace::Bytes(plan.mlp_tree, plan.mlp_lanes_by_rank, plan.tp_index, count));
+        size_t needed = 0;
+        const auto exchange = [&](const std::vector<SharedLanes>& sums) {
+          needed = std::max(needed, LaneSumWorkspace::Bytes(sums, plan.tp_index, count));
+        };
+        const SharedLanes attention = {&plan.attention_tree, plan.attention_lanes_by_rank};
+        const SharedLanes mlp = {&plan.mlp_tree, plan.mlp_lanes_by_rank};
+        if (spec.residual == shard_loader::Residual::kSequential) {
+          exchange({attention});
+          exchange({mlp});
+        } else {
+          exchange({attention, mlp});
+        }
         for (const auto& dimension : {plan.moe, plan.shared}) {
           if (dimension.lanes_by_rank.empty()) continue;
-          needed = std::max(needed, LaneSumWorkspace::Bytes(dimension.tree, dimension.lanes_by_rank,
-                                                            plan.tp_index, count));
+          exchange({{&dimension.tree, dimension.lanes_by_rank}});
         }
         CHECK(layout.lane_sum_bytes == static_cast<int64_t>(needed));
       }
