@@ -52,13 +52,13 @@ int FailToOpen(const std::string& dir, const absl::Status& status, const Context
 }
 
 int RunInspect(const InspectFlags& flags, const Context& context) {
-  auto checkpoint = shard_loader::Checkpoint::Open(flags.dir, {.format = flags.format});
-  if (!checkpoint.ok()) return FailToOpen(flags.dir, checkpoint.status(), context);
-  if (!flags.quantize.empty()) {
+  if (!flags.quantize.empty()) {  // by a worker, which opens the folder itself
     return RunQuantize(
         {.dir = flags.dir, .format = flags.format, .quantize = flags.quantize, .json = flags.json},
         context);
   }
+  auto checkpoint = shard_loader::Checkpoint::Open(flags.dir, {.format = flags.format});
+  if (!checkpoint.ok()) return FailToOpen(flags.dir, checkpoint.status(), context);
   if (flags.json) {
     context.io.out << shard_loader::InspectJson(**checkpoint).dump(2) << std::endl;
   } else {

@@ -13,6 +13,7 @@
 #include "client/cli/child.h"
 #include "client/cli/exit_code.h"
 #include "client/cli/json.h"
+#include "client/cli/serve.h"
 #include "client/cli/terminal.h"
 
 namespace tessera::client {
@@ -29,10 +30,11 @@ double Number(const Json& entry, const char* key) {
 }
 
 void AddLine(const Json& entry, int width, std::string& text) {
-  absl::StrAppendFormat(&text, "%-*s  %-9s %12d  %-10.3g %-10.3g %.3f %%\n", width,
+  absl::StrAppendFormat(&text, "%-*s  %-19s %12d  %-10.3g %-10.3g %.3f %%%s\n", width,
                         Escaped(entry.value("name", "?")), Escaped(entry.value("format", "?")),
                         entry.value("elements", int64_t{0}), Number(entry, "max"),
-                        Number(entry, "rms"), 100 * Number(entry, "relative"));
+                        Number(entry, "rms"), 100 * Number(entry, "relative"),
+                        entry.value("as_stored", false) ? "  as stored" : "");
 }
 
 std::string Table(const Json& report) {
@@ -41,13 +43,13 @@ std::string Table(const Json& report) {
   for (const Json& weight : weights) {
     width = std::max(width, static_cast<int>(weight.value("name", "?").size()));
   }
-  std::string text = absl::StrFormat("%-*s  %-9s %12s  %-10s %-10s %s\n", width, "weight", "format",
-                                     "elements", "largest", "rms", "relative");
+  std::string text = absl::StrFormat("%-*s  %-19s %12s  %-10s %-10s %s\n", width, "weight",
+                                     "format", "elements", "largest", "rms", "relative");
   for (const Json& weight : weights) AddLine(weight, width, text);
   AddLine(report.value("total", Json::object()), width, text);
   absl::StrAppend(&text,
                   "Of |w - q|: its largest and its root mean square, and its 2-norm beside that of "
-                  "w.\n");
+                  "w, which is what the checkpoint's own blocks stand for where it has such.\n");
   return text;
 }
 
@@ -67,8 +69,8 @@ int RunQuantize(const QuantizeRequest& request, const Context& context) {
     absl::string_view message = result->err;
     while (absl::ConsumeSuffix(&message, "\n")) {
     }
-    context.io.err << "tessera: " << message << std::endl;
-    return kExitFailed;
+    return context.Fail(absl::InternalError(message),
+                        LooksLikeHubName(request.dir) ? DownloadHint(request.dir) : "");
   }
   const Json report = Json::parse(result->out, nullptr, /*allow_exceptions=*/false);
   if (!report.is_object()) {

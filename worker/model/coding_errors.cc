@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "shard_loader/load/block_format.h"
 #include "shard_loader/load/load_shard.h"
 #include "shard_loader/model/tensors.h"
 #include "shard_loader/mutex.h"
@@ -17,10 +18,33 @@
 namespace tessera::worker {
 namespace {
 
+using shard_loader::DType;
 using shard_loader::HostTensor;
 using shard_loader::PackedTensor;
 
 constexpr uint64_t kPartBytes = 1 << 20;  // read and coded at a time
+
+// One row as a matrix of its own: the numbers that it stands for in the checkpoint, and its codes.
+void TakeRow(const HostTensor& given, int64_t row, const PackedMatrix& matrix, float* values,
+             std::byte* tile) {
+  if (given.coded == nullptr) {
+    WidenElements(given.bytes.data() + row * matrix.columns * DTypeSize(given.dtype), given.dtype,
+                  matrix.columns, values);
+    return PackCodedRow(matrix, 0, values, tile);
+  }
+  const int8_t* codes = given.coded->codes.data() + row * matrix.columns;
+  for (int64_t group = 0; group < matrix.num_groups; ++group) {
+    const int64_t place = row * given.coded->groups + group;
+    const uint16_t scale_bits = given.coded->scales[place];
+    const float minimum = given.coded->minima[place];
+    float scale = 0;
+    WidenElements(reinterpret_cast<const std::byte*>(&scale_bits), DType::kF16, 1, &scale);
+    for (int64_t i = matrix.groups[group]; i < matrix.groups[group + 1]; ++i) {
+      values[i] = static_cast<float>(codes[i]) * scale + minimum;
+    }
+    PackRowGroup(matrix, {0, group, codes + matrix.groups[group], scale_bits, minimum}, tile);
+  }
+}
 
 // Some rows of a weight, each coded as a matrix of one row.
 CodingError MeasureRows(const PackedTensor& tensor, const HostTensor& given) {
@@ -29,13 +53,12 @@ CodingError MeasureRows(const PackedTensor& tensor, const HostTensor& given) {
   std::vector<std::byte> tile(bytes);
   std::vector<float> values(tensor.columns), coded(tensor.columns);
   CodingError error;
+  error.taken = given.coded != nullptr;
   for (int64_t row = 0; row < given.rows.size(); ++row) {
     std::fill(tile.begin(), tile.end(), std::byte{0});
     const PackedMatrix matrix = {tile.data(),  tensor.dtype,         1,         tensor.columns,
                                  tensor.codes, tensor.groups.data(), num_groups};
-    WidenElements(given.bytes.data() + row * tensor.columns * DTypeSize(given.dtype), given.dtype,
-                  tensor.columns, values.data());
-    PackCodedRow(matrix, 0, values.data(), tile.data());
+    TakeRow(given, row, matrix, values.data(), tile.data());
     ReadRow(matrix, 0, coded.data());
     for (int64_t i = 0; i < tensor.columns; ++i) {
       const double difference = std::abs(double{values[i]} - coded[i]);
@@ -51,6 +74,7 @@ CodingError MeasureRows(const PackedTensor& tensor, const HostTensor& given) {
 
 void Add(const CodingError& part, CodingError& sum) {
   sum.elements += part.elements;
+  sum.taken |= part.taken;
   sum.largest = part.largest <= sum.largest ? sum.largest : part.largest;
   sum.squares += part.squares;
   sum.weight_squares += part.weight_squares;
@@ -81,14 +105,22 @@ absl::StatusOr<CodingErrors> MeasureCoding(const shard_loader::Checkpoint& check
   const auto measure = [&](const HostTensor& given) -> absl::Status {
     const PackedTensor* tensor = layout.Find(given.id);
     if (tensor == nullptr || tensor->codes == shard_loader::Codes::kNone) return absl::OkStatus();
+    if (given.coded != nullptr &&
+        given.coded->groups != static_cast<int64_t>(tensor->groups.size()) - 1) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("worker: weight '", shard_loader::TensorName(given.id),
+                       "' comes in other blocks than it would be held in"));
+    }
     const CodingError part = MeasureRows(*tensor, given);
     MutexLock lock(mutex);
     Add(part, by_tensor[tensor - layout.tensors.data()]);
     return absl::OkStatus();
   };
-  RETURN_IF_ERROR(shard_loader::LoadShard(checkpoint, plans[0], measure,
-                                          {.threads = threads, .part_bytes = kPartBytes})
-                      .status());
+  shard_loader::LoadOptions options{.threads = threads, .part_bytes = kPartBytes};
+  options.keep_codes = [&](shard_loader::TensorId id, shard_loader::StoredType blocks) {
+    return shard_loader::HoldsBlocks(shard_loader::FormatOfRole(format, id.role), blocks);
+  };
+  RETURN_IF_ERROR(shard_loader::LoadShard(checkpoint, plans[0], measure, options).status());
   CodingErrors errors;
   errors.total.name = "all";
   errors.total.format = shard_loader::WeightFormatName(format);
@@ -100,6 +132,7 @@ absl::StatusOr<CodingErrors> MeasureCoding(const shard_loader::Checkpoint& check
     error.format =
         shard_loader::WeightFormatName(shard_loader::FormatOfRole(format, tensor.id.role));
     Add(error, errors.total);
+    errors.total.taken = false;
     errors.weights.push_back(std::move(error));
   }
   return errors;

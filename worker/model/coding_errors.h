@@ -17,6 +17,7 @@ namespace tessera::worker {
 struct CodingError {
   std::string name;    // of the weight (shard_loader's TensorName)
   std::string format;  // that it would be held in
+  bool taken = false;  // blocks of the checkpoint that are held as they are
   int64_t elements = 0;
   double largest = 0;         // |w - q|; NaN where a weight is no finite number
   double squares = 0;         // sum of (w - q)^2
@@ -31,8 +32,10 @@ struct CodingErrors {
   CodingError total;                 // of all of them together
 };
 
-// Codes every matrix as `--dtype FORMAT` would on one rank, reading the checkpoint once with so
-// many threads and holding a few rows at a time. INVALID_ARGUMENT for a format without codes.
+// Codes every matrix as a rank that holds all of it would, blocks that `format` holds
+// (shard_loader's FormatFor) being taken over as they are: errors are against what the checkpoint's
+// own blocks stand for. Reads the checkpoint once with so many threads, holding a few rows at a
+// time. INVALID_ARGUMENT for a format without codes.
 absl::StatusOr<CodingErrors> MeasureCoding(const shard_loader::Checkpoint& checkpoint,
                                            const shard_loader::WeightFormat& format, int threads);
 

@@ -154,6 +154,20 @@ class Facts(unittest.TestCase):
         code, _, err = tessera("inspect", SOURCE / "deploy/models/demo/model", "--quantize", "int3")
         self.assertEqual(code, 1)
         self.assertIn("give int8 or int4", err)
+        code, _, err = tessera("inspect", "somebody/no-such-model", "--quantize", "int8")
+        self.assertEqual(code, 1)
+        self.assertIn("hint: ", err)
+
+    def test_quantising_takes_what_is_quantised_as_it_is(self):
+        blocks = SOURCE / "tests/fixtures/gguf_blocks/q4_0"
+        code, out, err = tessera("inspect", blocks, "--quantize", "int4", "--json")
+        self.assertEqual(code, 0, err)
+        report = json.loads(out)
+        self.assertTrue(all(weight["as_stored"] for weight in report["weights"]), report)
+        self.assertEqual(report["total"]["relative"], 0)
+        code, out, err = tessera("inspect", blocks, "--quantize", "int4")
+        self.assertEqual(code, 0, err)
+        self.assertIn("as stored", out)
 
     def test_nobody_answers_elsewhere(self):
         code, _, err = tessera("--target", "127.0.0.1:1", "status")

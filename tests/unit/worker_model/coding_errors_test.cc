@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "shard_loader/load/block_format.h"
 #include "tests/support/fixtures.h"
 
 namespace tessera::tests {
@@ -55,6 +56,47 @@ TEST_CASE("smaller groups cost less, and 8 bits less than 4") {
   };
   CHECK(relative(Codes::kInt4, 32) < relative(Codes::kInt4, 128));
   CHECK(5 * relative(Codes::kInt8, 64) < relative(Codes::kInt4, 32));
+}
+
+TEST_CASE("blocks of the checkpoint are taken over and cost nothing, others are coded anew") {
+  const auto open = [](const char* name) {
+    return shard_loader::Checkpoint::Open(Fixture(name).string()).value();
+  };
+  const auto measure = [](const shard_loader::Checkpoint& checkpoint, const char* name) {
+    const auto format = shard_loader::FormatFor(checkpoint, name).value();
+    return worker::MeasureCoding(checkpoint, format, 2).value();
+  };
+  const auto q4 = open("gguf_blocks/q4_0");
+  for (const char* name : {"int4", "int8"}) {
+    INFO(name);
+    const worker::CodingErrors errors = measure(*q4, name);
+    for (const worker::CodingError& error : errors.weights) {
+      INFO(error.name);
+      CHECK(error.taken);
+      CHECK(error.largest == 0);
+      CHECK(error.weight_squares > 0);
+    }
+    CHECK(errors.total.relative() == 0);
+    CHECK(errors.total.elements > 0);
+  }
+  CHECK(measure(*q4, "int4").total.weight_squares == measure(*q4, "int8").total.weight_squares);
+
+  // Groups of another kind are coded anew, from what the blocks stand for.
+  const worker::CodingErrors anew = measure(*q4, "int4-g32");
+  CHECK(anew.total.relative() > 0);
+  for (const worker::CodingError& error : anew.weights) CHECK_FALSE(error.taken);
+  CHECK(anew.total.weight_squares == Approx(measure(*q4, "int4").total.weight_squares));
+
+  // Minima: matrices are held, the embedding and the head are not.
+  size_t taken = 0;
+  const worker::CodingErrors q4_1 = measure(*open("gguf_blocks/q4_1"), "int4");
+  for (const worker::CodingError& error : q4_1.weights) {
+    INFO(error.name << " in " << error.format);
+    CHECK(error.taken == (error.largest == 0));
+    taken += error.taken;
+  }
+  CHECK(taken > 0);
+  CHECK(taken < q4_1.weights.size());
 }
 
 TEST_CASE("a format without codes is refused") {
