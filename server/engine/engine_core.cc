@@ -118,8 +118,11 @@ SequenceInfo EngineCore::InfoOf(const Live& live, const SequenceGroup::Member& m
   info.tenant = live.group->request().tenant;
   info.priority = live.group->request().priority;
   info.arrival = live.arrival;
-  // Of what is found in the cache there are no logits.
-  info.reads_cache = !live.group->request().prompt_logprobs || live.accepted;
+  // Of what is found in the cache there are no logits. What is told of a prompt is computed for it;
+  // a replay of that may be found.
+  const Request& request = live.group->request();
+  info.reads_cache =
+      !(request.prompt_logprobs && !live.accepted) && !(request.echo && !live.cached_tokens);
   info.cache_scope = absl::StrCat(facts_.numerics_id, "/", facts_.weights_version);
   if (options_.isolate_tenants) absl::StrAppend(&info.cache_scope, "/", info.tenant);
   info.one_at_a_time = live.group->is_beams();

@@ -33,6 +33,7 @@ struct Request {
   float length_penalty = 1;
   std::optional<uint32_t> logprobs;
   std::optional<uint32_t> prompt_logprobs;
+  bool echo = false;     // the prompt is told with the answers, and computed for them
   std::string tenant;    // whose share of the server it uses
   int32_t priority = 0;  // the higher, the sooner
   absl::Time arrival = absl::UnixEpoch();

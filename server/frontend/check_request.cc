@@ -220,7 +220,8 @@ absl::Status ResolveEcho(const v1::OutputOptions& output, Request& request) {
                       "stop.max_tokens must be at least 1, got 0; with output.echo and without "
                       "continue_from it may be 0");
   }
-  if (output.echo() && request.continue_from.empty() && request.logprobs) {
+  request.echo = output.echo() && request.continue_from.empty();
+  if (request.echo && request.logprobs) {
     request.prompt_logprobs = std::max(request.prompt_logprobs.value_or(0), *request.logprobs);
   }
   return absl::OkStatus();

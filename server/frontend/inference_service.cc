@@ -67,12 +67,12 @@ absl::StatusOr<Request> InferenceService::Prepare(const v1::GenerateRequest& pro
     const auto& ids = proto.token_ids().ids();
     RETURN_IF_ERROR(CheckTokenIds("token_ids", ids, model_));
     request.prompt.assign(ids.begin(), ids.end());
-    if (text != nullptr) *text = TextBefore(request, tokenizer_);
+    if (request.echo) *text = TextBefore(request, tokenizer_);
   } else {
     if (proto.text().empty()) return FieldError("prompt", "the prompt is empty");
     RETURN_IF_ERROR(CheckText("text", proto.text(), model_));
     ASSIGN_OR_RETURN(request.prompt, tokenizer_.EncodeIds(proto.text(), EncodeOptions{}));
-    if (text != nullptr) *text = proto.text();
+    if (request.echo) *text = proto.text();
   }
   return request;
 }
@@ -101,7 +101,7 @@ absl::StatusOr<Request> InferenceService::Prepare(const v1::ChatRequest& proto,
                                                     proto.add_generation_prompt()}));
   ASSIGN_OR_RETURN(request.prompt,
                    EncodeRendered(tokenizer_, rendered, proto.parse_special_in_content()));
-  if (text != nullptr) *text = std::move(rendered.text);
+  if (request.echo) *text = std::move(rendered.text);
   return request;
 }
 
@@ -110,9 +110,8 @@ grpc::ServerWriteReactor<v1::GenerateResponse>* InferenceService::Answer(
     grpc::CallbackServerContext& context, const Proto& proto) {
   absl::Status known = CheckUnknownFields(proto);
   if (!known.ok()) return AnswerStream::Refuse(known);
-  const bool echo = proto.output().echo() && proto.continue_from().ids().empty();
   std::string text;
-  absl::StatusOr<Request> request = Prepare(proto, echo ? &text : nullptr);
+  absl::StatusOr<Request> request = Prepare(proto, &text);
   if (!request.ok()) return AnswerStream::Refuse(request.status());
   absl::Status words = ResolveBadWords(proto.sampling(), model_, tokenizer_, *request);
   if (!words.ok()) return AnswerStream::Refuse(words);
@@ -132,7 +131,7 @@ grpc::ServerWriteReactor<v1::GenerateResponse>* InferenceService::Answer(
   if (proto.output().has_prompt_logprobs()) {
     format.prompt_logprobs = proto.output().prompt_logprobs();
   }
-  if (echo) format.echo = std::move(text);
+  if (request->echo) format.echo = std::move(text);
   if (format.token_ids || request->prompt_logprobs) format.prompt = request->prompt;
   return AnswerStream::Start(engine_, writers_, *std::move(request), std::move(format), context);
 }

@@ -44,7 +44,7 @@ class InferenceService : public v1::Inference::CallbackService {
                                        v1::ListModelsResponse* response) override;
 
  private:
-  // With the prompt's ids, and its text where `text` is not null.
+  // With the prompt's ids, and its text where it is echoed.
   absl::StatusOr<Request> Prepare(const v1::GenerateRequest& request, std::string* text) const;
   absl::StatusOr<Request> Prepare(const v1::ChatRequest& request, std::string* text) const;
   template <typename Proto>

@@ -42,6 +42,21 @@ TEST_CASE("an echo stands before the answer, as text and as logprobs") {
   CHECK(api.Generate(text).text == scored.text);
 }
 
+TEST_CASE("an echo does not read the prefix cache, with or without logprobs") {
+  Server server({"--model", DemoModel().string()});
+  Api api(server.target());
+  v1::GenerateRequest request = Greedy({}, 4);
+  for (uint32_t i = 0; i < 50; ++i) request.mutable_token_ids()->add_ids((i * 37 + 5) % 2000);
+  const Reply plain = api.Generate(request);
+  CHECK(api.Generate(request).finished->usage().cached_tokens() == 48);
+  request.mutable_output()->set_echo(true);
+  const Reply echoed = api.Generate(request);
+  CHECK(echoed.finished->usage().cached_tokens() == 0);
+  CHECK(echoed.ids == plain.ids);
+  request.mutable_output()->set_logprobs(0);
+  CHECK(api.Generate(request).finished->usage().cached_tokens() == 0);
+}
+
 TEST_CASE("a prompt is scored alone with max_tokens 0, in whatever chunks it is computed") {
   v1::GenerateRequest request = Greedy({}, 0);
   for (uint32_t i = 0; i < 150; ++i) request.mutable_token_ids()->add_ids((i * 37 + 5) % 2000);

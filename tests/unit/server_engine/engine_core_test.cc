@@ -439,6 +439,12 @@ TEST_CASE("usage counts the tokens of the prompt that were found in the cache") 
   engine.RunAll();
   CHECK(engine.Read(third).finished->cached_tokens == 0);
   CHECK(engine.Read(third).accepted->prompt_logprobs.size() == 39);
+  request.prompt_logprobs.reset();
+  request.echo = true;
+  uint64_t fourth = engine.Submit(request);
+  engine.RunAll();
+  CHECK(engine.Read(fourth).finished->cached_tokens == 0);
+  CHECK(engine.Read(fourth).text == engine.Read(first).text);
 }
 
 TEST_CASE("without a prefix cache everything is computed") {

@@ -210,6 +210,7 @@ TEST_CASE("echo needs no answer, and asks for as many logprobs of the prompt as 
   v1::GenerateRequest request;
   request.mutable_output()->set_echo(true);
   CHECK_FALSE(CheckParameters(request, Model())->prompt_logprobs.has_value());
+  CHECK(CheckParameters(request, Model())->echo);
   request.mutable_stop()->set_max_tokens(0);
   CHECK(CheckParameters(request, Model())->max_tokens == 0u);
   request.mutable_output()->set_logprobs(3);
@@ -221,6 +222,7 @@ TEST_CASE("echo needs no answer, and asks for as many logprobs of the prompt as 
   request.mutable_stop()->set_max_tokens(9);  // the echo was sent before what was generated
   request.mutable_output()->clear_prompt_logprobs();
   CHECK_FALSE(CheckParameters(request, Model())->prompt_logprobs.has_value());
+  CHECK_FALSE(CheckParameters(request, Model())->echo);
 }
 
 TEST_CASE("an unknown model is NOT_FOUND and the message names the one that is served") {
