@@ -314,7 +314,6 @@ void EngineCore::Settle(uint64_t key) {
   if (live == nullptr) return;
   if (!live->accepted) Accept(*live);
   SequenceGroup::Changes changes = live->group->Settle();
-  if (!changes.failure.ok()) return End(key, changes.failure);
   for (const SequenceGroup::Fork& fork : changes.forks) {
     fork.child->id = next_sequence_++;
     const SequenceInfo info = InfoOf(*live, *fork.child);
@@ -325,6 +324,7 @@ void EngineCore::Settle(uint64_t key) {
     scheduler_->SetPaused(fork.child->id, IsPaused(key, *live, *fork.child));
   }
   for (const auto& member : changes.ends) Forget(*member);
+  if (!changes.failure.ok()) return End(key, changes.failure);
   for (const SequenceGroup::Member* member : changes.paused) {
     scheduler_->SetPaused(member->id, IsPaused(key, *live, *member));
   }

@@ -221,18 +221,19 @@ Ids TokensOf(Api& api, const std::string& text) {
 TEST_CASE("beams keep to what a request forbids and favours, as the definition does") {
   Server server({"--model", DemoModel().string(), "--tp", "2", "--max-logprobs", "2048"});
   Api api(server.target());
-  v1::GenerateRequest request = SearchFor(3, 0.5f, {17, 15});
+  v1::GenerateRequest request = SearchFor(3, 1.5f, {17});
   const Replies free = GenerateSeveral(api, request);
-  Naive naive{api, 3, 8, 0.5, {17, 15}};
+  Naive naive{api, 3, 8, 1.5, {17}};
+  REQUIRE(free.at(0).ids.size() > 2);
 
-  // Against its own best answer: its second token is disfavoured, a stop id favoured, one word of
-  // it of several ids forbidden, and a third of the vocabulary as well.
+  // Against its own best answer: its second token is disfavoured, a stop id favoured, a third of
+  // the vocabulary forbidden, and then a word of what is left.
   v1::SamplingParams& sampling = *request.mutable_sampling();
   naive.bias = {{free.at(0).ids.at(1), -4.5f}, {17, 1.25f}, {581, 2.0f}};
   for (const auto& [id, bias] : naive.bias) (*sampling.mutable_logit_bias())[id] = bias;
   CheckFound(GenerateSeveral(api, request), naive.Run());
   for (uint32_t id = 0; id < kVocabulary; ++id) {
-    if (id % 3 == free.at(1).ids.at(2) % 3) continue;
+    if (id % 3 == free.at(0).ids.at(2) % 3) continue;
     naive.allowed.insert(id);
     sampling.add_allowed_token_ids(id);
   }
@@ -262,7 +263,7 @@ TEST_CASE("beams that their request leaves too little end with a word about it")
   GenerateSeveral(api, request, &status);  // one path, where two are asked for
   CHECK(status.error_code() == grpc::StatusCode::INVALID_ARGUMENT);
   CHECK(status.error_message().find("allowed_token_ids") != std::string::npos);
-  request.mutable_sampling()->set_n(1);
+  request.mutable_sampling()->set_n(1);  // whose answer also shows that the server goes on
   const Replies one = GenerateSeveral(api, request);
   CHECK(one.at(0).ids == Ids(8, 581));
 }
