@@ -163,6 +163,7 @@ bool BpeModel::AddBytes(std::string_view piece, std::vector<BpeSymbol>* row) con
 
 absl::Status BpeModel::FirstSymbols(std::string_view word, std::vector<BpeSymbol>* row) const {
   row->clear();
+  row->reserve(word.size());
   if (options_.raw_bytes) {
     for (unsigned char byte : word) row->push_back({byte_ids_[byte], 1});
     return absl::OkStatus();
@@ -204,6 +205,7 @@ absl::Status BpeModel::Merge(std::string_view word, uint32_t offset,
   thread_local std::vector<BpeSymbol> row;
   RETURN_IF_ERROR(FirstSymbols(word, &row));
   MergeSymbols(merges_, &row);
+  if (out->empty()) out->reserve(row.size());
   for (const BpeSymbol& symbol : row) {
     out->push_back({symbol.id, offset, offset + symbol.length});
     offset += symbol.length;
@@ -234,18 +236,24 @@ size_t BpeModel::PartEnd(std::string_view text, size_t begin) const {
   return std::min(text.find(kMarker, pos), text.size());
 }
 
-absl::Status BpeModel::Tokenize(std::string_view word, std::vector<WordToken>* out) const {
+absl::StatusOr<size_t> BpeModel::Tokenize(std::string_view word,
+                                          std::vector<WordToken>* out) const {
+  constexpr size_t kEnough = 4096;
   if (word.size() > std::numeric_limits<uint32_t>::max()) {
     return absl::InvalidArgumentError("a text of more than 4 GiB cannot be tokenized");
   }
-  if (!cut_before_marker_ || options_.ignore_merges) return TokenizeWord(word, 0, out);
-  for (size_t begin = 0; begin < word.size();) {
+  if (!cut_before_marker_ || options_.ignore_merges) {
+    RETURN_IF_ERROR(TokenizeWord(word, 0, out));
+    return word.size();
+  }
+  size_t begin = 0;
+  while (begin < std::min(word.size(), kEnough)) {
     const size_t end = PartEnd(word, begin);
     RETURN_IF_ERROR(
         TokenizeWord(word.substr(begin, end - begin), static_cast<uint32_t>(begin), out));
     begin = end;
   }
-  return absl::OkStatus();
+  return begin;
 }
 
 }  // namespace tessera::server

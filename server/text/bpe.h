@@ -48,7 +48,8 @@ class BpeModel : public Model {
       TokenTable tokens, const std::function<std::optional<uint32_t>(uint32_t)>& rank,
       BpeOptions options);
 
-  absl::Status Tokenize(std::string_view word, std::vector<WordToken>* out) const override;
+  absl::StatusOr<size_t> Tokenize(std::string_view word,
+                                  std::vector<WordToken>* out) const override;
   const TokenTable& tokens() const override { return tokens_; }
 
  private:

@@ -102,17 +102,18 @@ class PartMerger {
   PartMerger(const MergeTable& merges, std::vector<BpeSymbol> row)
       : merges_(merges), row_(std::move(row)) {}
 
-  // False where some border could not be settled within a part's length.
-  bool Run(std::vector<BpeSymbol>* out) {
+  // The merged row; the row itself where some border could not be settled within a part's length.
+  std::vector<BpeSymbol> Run(bool* settled) {
     for (size_t begin = 0; begin < row_.size(); begin += kPart) {
       const size_t end = std::min(begin + kPart, row_.size());
       std::vector<Piece> part = Merge(begin, end);
-      if (!pieces_.empty() && !Join(&part)) return false;
+      *settled = pieces_.empty() || Join(&part);
+      if (!*settled) return std::move(row_);
       pieces_.insert(pieces_.end(), part.begin(), part.end());
+      if (pieces_.size() > 4 * kPart) Finish(pieces_.size() - 2 * kPart);
     }
-    out->clear();
-    for (const Piece& piece : pieces_) out->push_back(piece.symbol);
-    return true;
+    Finish(pieces_.size());
+    return std::move(merged_);
   }
 
  private:
@@ -162,10 +163,17 @@ class PartMerger {
     }
   }
 
+  // The first `count` pieces are out of every window's reach.
+  void Finish(size_t count) {
+    for (size_t i = 0; i < count; ++i) merged_.push_back(pieces_[i].symbol);
+    pieces_.erase(pieces_.begin(), pieces_.begin() + static_cast<ptrdiff_t>(count));
+  }
+
   const MergeTable& merges_;
   std::vector<BpeSymbol> row_;
   std::vector<BpeSymbol> scratch_;
-  std::vector<Piece> pieces_;
+  std::vector<BpeSymbol> merged_;
+  std::vector<Piece> pieces_;  // behind merged_
 };
 
 }  // namespace
@@ -189,12 +197,9 @@ void MergeSymbols(const MergeTable& merges, std::vector<BpeSymbol>* row) {
     MergeWhole(merges, row);
     return;
   }
-  std::vector<BpeSymbol> merged;
-  if (PartMerger(merges, *row).Run(&merged)) {
-    *row = std::move(merged);
-  } else {
-    MergeLong(merges, row);
-  }
+  bool settled = false;
+  *row = PartMerger(merges, std::move(*row)).Run(&settled);
+  if (!settled) MergeLong(merges, row);
 }
 
 }  // namespace tessera::server

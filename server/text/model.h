@@ -27,8 +27,11 @@ struct WordToken {
 class Model {
  public:
   virtual ~Model() = default;
-  // Appends the tokens of a word (not empty, below 4 GiB) to `*out`.
-  virtual absl::Status Tokenize(std::string_view word, std::vector<WordToken>* out) const = 0;
+  // Appends the tokens of the beginning of a word (not empty, below 4 GiB) to `*out`, and returns
+  // its length in bytes. That is the whole word, unless what follows gets the same tokens alone: so
+  // that a text that is one word to the model is taken in parts that stay in the CPU's cache.
+  virtual absl::StatusOr<size_t> Tokenize(std::string_view word,
+                                          std::vector<WordToken>* out) const = 0;
   virtual const TokenTable& tokens() const = 0;
 };
 

@@ -234,17 +234,26 @@ class PipelineTokenizer::Run {
   }
 
   absl::Status Word(const TextView& word) {
-    tokens_.clear();
-    RETURN_IF_ERROR(tokenizer_.model_->Tokenize(word.text, &tokens_));
-    for (const WordToken& token : tokens_) out_.ids.push_back(token.id);
-    if (!request_.with_offsets) return absl::OkStatus();
+    const size_t size = word.text.size();
+    for (size_t done = 0; done < size;) {
+      tokens_.clear();
+      ASSIGN_OR_RETURN(const size_t length,
+                       tokenizer_.model_->Tokenize(word.text.substr(done), &tokens_));
+      for (const WordToken& token : tokens_) out_.ids.push_back(token.id);
+      if (request_.with_offsets) AddRanges(word, done);
+      done += length;
+    }
+    return absl::OkStatus();
+  }
+
+  // Of tokens_, which begin `offset` bytes into the word.
+  void AddRanges(const TextView& word, size_t offset) {
     const size_t size = word.text.size();
     for (const WordToken& token : tokens_) {
       const Alignment origin =
-          word.Origin(std::min<size_t>(token.begin, size), std::min<size_t>(token.end, size));
+          word.Origin(std::min(offset + token.begin, size), std::min(offset + token.end, size));
       out_.ranges.push_back({origin.begin, origin.end});
     }
-    return absl::OkStatus();
   }
 
   const PipelineTokenizer& tokenizer_;

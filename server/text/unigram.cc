@@ -30,7 +30,8 @@ class UnigramModel : public Model {
   void set_unknown(std::optional<uint32_t> id) { unknown_ = id; }
   void set_byte_fallback(bool on) { byte_fallback_ = on; }
 
-  absl::Status Tokenize(std::string_view word, std::vector<WordToken>* out) const override;
+  absl::StatusOr<size_t> Tokenize(std::string_view word,
+                                  std::vector<WordToken>* out) const override;
   const TokenTable& tokens() const override { return tokens_; }
 
  private:
@@ -124,7 +125,8 @@ absl::Status UnigramModel::Emit(std::string_view word, const Piece& piece,
   return absl::OkStatus();
 }
 
-absl::Status UnigramModel::Tokenize(std::string_view word, std::vector<WordToken>* out) const {
+absl::StatusOr<size_t> UnigramModel::Tokenize(std::string_view word,
+                                              std::vector<WordToken>* out) const {
   if (word.size() > std::numeric_limits<uint32_t>::max()) {
     return absl::InvalidArgumentError("a text of more than 4 GiB cannot be tokenized");
   }
@@ -150,7 +152,7 @@ absl::Status UnigramModel::Tokenize(std::string_view word, std::vector<WordToken
     while (piece.unknown && i < pieces.size() && pieces[i].unknown) piece.end = pieces[i++].end;
     RETURN_IF_ERROR(Emit(word, piece, out));
   }
-  return absl::OkStatus();
+  return word.size();
 }
 
 }  // namespace

@@ -34,18 +34,19 @@ class WordPieceModel : public Model {
     }
   }
 
-  absl::Status Tokenize(std::string_view word, std::vector<WordToken>* out) const override {
+  absl::StatusOr<size_t> Tokenize(std::string_view word,
+                                  std::vector<WordToken>* out) const override {
     const size_t before = out->size();
     bool known = CountChars(word) <= max_chars_;
     for (size_t pos = 0; known && pos < word.size();) {
       known = Longest(word, &pos, out);
     }
-    if (known) return absl::OkStatus();
+    if (known) return word.size();
     out->resize(before);
     const auto id = tokens_.Find(unknown_);
     if (!id) return NoUnknown(unknown_);
     out->push_back({*id, 0, static_cast<uint32_t>(word.size())});
-    return absl::OkStatus();
+    return word.size();
   }
   const TokenTable& tokens() const override { return tokens_; }
 
@@ -81,12 +82,13 @@ class WordLevelModel : public Model {
  public:
   WordLevelModel(TokenTable tokens, std::string unknown)
       : tokens_(std::move(tokens)), unknown_(std::move(unknown)) {}
-  absl::Status Tokenize(std::string_view word, std::vector<WordToken>* out) const override {
+  absl::StatusOr<size_t> Tokenize(std::string_view word,
+                                  std::vector<WordToken>* out) const override {
     auto id = tokens_.Find(word);
     if (!id) id = tokens_.Find(unknown_);
     if (!id) return NoUnknown(unknown_);
     out->push_back({*id, 0, static_cast<uint32_t>(word.size())});
-    return absl::OkStatus();
+    return word.size();
   }
   const TokenTable& tokens() const override { return tokens_; }
 
