@@ -28,10 +28,10 @@ struct Hdf5Dataset {
       chunks;  // of one that is not chunked: one; none where it was never written
 };
 
-// In the order of their names; links to other files are not followed. Thread-safe: calls of the
-// library take turns. NOT_FOUND: no such file. DATA_LOSS: no HDF5 file, truncated or corrupt.
-// UNIMPLEMENTED: data outside of the file or in its headers, other filters than deflate and
-// shuffle, or a build without libhdf5.
+// In the order of their names; links to other files are not followed. Thread-safe. The library runs
+// in a fork of this process. NOT_FOUND: no such file. DATA_LOSS: no HDF5 file, truncated or
+// corrupt. UNIMPLEMENTED: data outside of the file or in its headers, other filters than deflate
+// and shuffle, or a build without libhdf5.
 absl::StatusOr<std::vector<Hdf5Dataset>> ReadHdf5(const std::filesystem::path& path);
 
 }  // namespace tessera::shard_loader

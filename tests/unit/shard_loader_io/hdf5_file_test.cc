@@ -103,6 +103,12 @@ TEST_CASE("data of other files and other filters are refused by name") {
   CHECK(Read(tests::Fixture("hdf5/linked.h5")).empty());
 }
 
+TEST_CASE("an HDF5 file that crashes the library is refused, and nothing else ends") {
+  const absl::Status status = ReadHdf5(tests::Fixture("hdf5/crashes_library.h5")).status();
+  CHECK(absl::IsDataLoss(status));
+  CHECK(status.message().find("crashes_library.h5") != std::string::npos);
+}
+
 TEST_CASE("a truncated HDF5 file is refused") {
   const std::string whole = tests::ReadFile(tests::Fixture("hdf5/layouts.h5"));
   tests::TempDir folder;
