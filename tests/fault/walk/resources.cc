@@ -64,7 +64,8 @@ Resources ResourcesOf(pid_t process) {
   }
   std::ifstream memory(folder / "smaps_rollup");
   for (std::string line; std::getline(memory, line);) {
-    if (!line.starts_with("Private_Dirty:") && !line.starts_with("Private_Clean:")) continue;
+    // Not what is mapped from files: whether that is shared depends on what else runs.
+    if (!line.starts_with("Anonymous:") && !line.starts_with("Swap:")) continue;
     resources.memory_kb += std::stoull(line.substr(line.find(':') + 1));
   }
   return resources;
