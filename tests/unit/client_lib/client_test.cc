@@ -1,5 +1,10 @@
 #include "client/lib/client.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include <thread>
 
 #include <catch2/catch.hpp>
@@ -128,6 +133,45 @@ TEST_CASE("a target where nobody listens fails at once and is marked as unreacha
   auto client = Client::Connect({.target = "127.0.0.1:1", .connect_timeout = absl::Seconds(60)});
   REQUIRE(absl::IsUnavailable(client.status()));
   CHECK(DetailsOf(client.status()).unreachable);
+}
+
+// Takes one connection and greets late.
+class SlowServer {
+ public:
+  SlowServer() : listener_(socket(AF_INET, SOCK_STREAM, 0)) {
+    sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t size = sizeof(address);
+    REQUIRE(bind(listener_, reinterpret_cast<sockaddr*>(&address), size) == 0);
+    REQUIRE(listen(listener_, 1) == 0);
+    REQUIRE(getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size) == 0);
+    target_ = "127.0.0.1:" + std::to_string(ntohs(address.sin_port));
+    greets_ = std::thread([this] {
+      const int connection = accept(listener_, nullptr, nullptr);
+      std::this_thread::sleep_for(std::chrono::milliseconds(500));
+      // An empty SETTINGS frame (RFC 9113, 6.5).
+      const char settings[9] = {0, 0, 0, 4, 0, 0, 0, 0, 0};
+      [[maybe_unused]] ssize_t sent = send(connection, settings, sizeof(settings), MSG_NOSIGNAL);
+      char byte;
+      while (recv(connection, &byte, 1, 0) > 0) continue;  // until the client goes
+      close(connection);
+    });
+  }
+  ~SlowServer() {
+    shutdown(listener_, SHUT_RDWR);  // where nobody came
+    greets_.join();
+    close(listener_);
+  }
+  const std::string& target() const { return target_; }
+
+ private:
+  const int listener_;
+  std::string target_;
+  std::thread greets_;
+};
+
+TEST_CASE("a server that is slow to greet is waited for") {
+  SlowServer server;
+  CHECK(Client::Connect({.target = server.target(), .connect_timeout = absl::Seconds(60)}).ok());
 }
 
 TEST_CASE("a server that refuses while it loads is not unreachable") {
