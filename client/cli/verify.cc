@@ -11,6 +11,7 @@
 #include <set>
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
@@ -26,6 +27,7 @@
 #include "client/cli/verify_layouts.h"
 #include "client/cli/verify_trace.h"
 #include "shard_loader/load/checkpoint.h"
+#include "shard_loader/plan/rank_plan.h"
 #include "shard_loader/status_macros.h"
 
 namespace tessera::client {
@@ -114,17 +116,22 @@ class Killer {
     for (int kill_number = 0; kill_number < kills && !over_;) {
       auto status = stream->Next();
       if (!status.ok() || !status->has_value()) return;
-      const ServerStatus& now = **status;
       // After every loss something must have been gained, or it counts as the requests' own fault.
-      if (now.state != ServerState::kReady || now.groups.empty() || now.groups[0].ranks.empty() ||
-          now.engine.completion_tokens_total <= tokens) {
-        continue;
-      }
-      const auto& ranks = now.groups[0].ranks;
-      kill(static_cast<pid_t>(ranks[kill_number % ranks.size()].pid), SIGKILL);
-      tokens = now.engine.completion_tokens_total;
+      if ((*status)->engine.completion_tokens_total <= tokens) continue;
+      if (!KillOne((*status)->groups, kill_number)) continue;
+      tokens = (*status)->engine.completion_tokens_total;
       ++kill_number;
     }
+  }
+
+  // A worker of one group after the other; false where that group has none now.
+  static bool KillOne(const std::vector<GroupStatus>& groups, int number) {
+    if (groups.empty()) return false;
+    const GroupStatus& group = groups[static_cast<size_t>(number) % groups.size()];
+    if (group.state != ServerState::kReady || group.ranks.empty()) return false;
+    const auto pid = static_cast<pid_t>(
+        group.ranks[static_cast<size_t>(number) / groups.size() % group.ranks.size()].pid);
+    return pid > 0 && kill(pid, SIGKILL) == 0;
   }
 
   std::atomic<bool> over_ = false;
@@ -143,6 +150,8 @@ class Verifier {
   absl::Status ChooseCommonFlags(bool has_texts);
   absl::Status AskReference(const std::vector<std::string>& texts);
   absl::StatusOr<VerifyPlan> MakePlan() const;
+  // FAILED_PRECONDITION where the model cannot be cut so.
+  absl::Status Possible(const VerifyLayout& layout) const;
   Outcome Try(const VerifyLayout& layout);
   absl::StatusOr<Outcome> AskAndCompare(const VerifyLayout& layout, ServerChild& server);
   // Where in the model the difference arises; empty where it cannot be told.
@@ -152,6 +161,7 @@ class Verifier {
 
   const Flags& flags_;
   const Context& context_;
+  shard_loader::DecoderSpec spec_;
   ModelInfo model_;
   std::vector<std::string> common_flags_;  // of every server
   std::vector<Question> questions_;
@@ -163,20 +173,20 @@ absl::StatusOr<std::unique_ptr<ServerChild>> Verifier::Start(const VerifyLayout&
   ServerChild::Options options{.program = (context_.bin_dir / "tessera-server").string(),
                                .arguments = {"--model", flags_.model, "--log-level", "error"},
                                .environment = layout.environment};
-  for (const auto& flags : {common_flags_, layout.flags}) {
-    options.arguments.insert(options.arguments.end(), flags.begin(), flags.end());
-  }
+  const std::vector<std::string> flags = ServerFlags(common_flags_, layout);
+  options.arguments.insert(options.arguments.end(), flags.begin(), flags.end());
   return ServerChild::Start(options);
 }
 
 absl::Status Verifier::ChooseCommonFlags(bool has_texts) {
   common_flags_ = flags_.server_flags;
+  ASSIGN_OR_RETURN(auto checkpoint, shard_loader::Checkpoint::Open(flags_.model));
+  spec_ = checkpoint->spec();
   if (has_texts || FlagValue(common_flags_, "--max-model-len")) return absl::OkStatus();
   // No longer than the questions: a cache that holds one sequence is then small enough to be
   // fought for.
-  ASSIGN_OR_RETURN(auto checkpoint, shard_loader::Checkpoint::Open(flags_.model));
-  const int64_t length = std::min<int64_t>(checkpoint->spec().context_length,
-                                           int64_t{kLongestPrompt} + flags_.max_tokens);
+  const int64_t length =
+      std::min<int64_t>(spec_.context_length, int64_t{kLongestPrompt} + flags_.max_tokens);
   common_flags_.insert(common_flags_.end(), {"--max-model-len", absl::StrCat(length)});
   return absl::OkStatus();
 }
@@ -209,6 +219,7 @@ absl::StatusOr<VerifyPlan> Verifier::MakePlan() const {
       ChildResult help,
       RunChild({(context_.bin_dir / "tessera-server").string(), "--help"}, kToolTimeout));
   plan.prefix_cache = help.out.find("--no-prefix-cache") != std::string::npos;
+  plan.guesses = help.out.find("--speculate") != std::string::npos;
   ASSIGN_OR_RETURN(
       ChildResult check,
       RunChild({(context_.bin_dir / "tessera-worker").string(), "--self-check"}, kToolTimeout));
@@ -224,6 +235,23 @@ absl::StatusOr<VerifyPlan> Verifier::MakePlan() const {
       plan.kernels.push_back(name);
   }
   return plan;
+}
+
+void TellLosses(const ServerStatus& status, Outcome& outcome) {
+  double longest = 0;
+  uint32_t restarts = 0;
+  for (const GroupStatus& group : status.groups) {
+    restarts += group.restarts;
+    for (const Loss& loss : group.losses) {
+      longest = std::max(longest, loss.pause_seconds.value_or(0));
+    }
+  }
+  if (restarts == 0) {
+    outcome.kind = Outcome::Kind::kLeftOut;
+    outcome.detail = "the answers were over before a worker could be killed; raise --max-tokens";
+    return;
+  }
+  outcome.detail = absl::StrFormat("%d restarts, the longest pause %.2f s", restarts, longest);
 }
 
 absl::StatusOr<Outcome> Verifier::AskAndCompare(const VerifyLayout& layout, ServerChild& server) {
@@ -251,26 +279,33 @@ absl::StatusOr<Outcome> Verifier::AskAndCompare(const VerifyLayout& layout, Serv
   }
   ASSIGN_OR_RETURN(ServerStatus status, client->GetStatus());
   if (layout.kills > 0) {
-    double longest = 0;
-    for (const Loss& loss : status.groups.at(0).losses) {
-      longest = std::max(longest, loss.pause_seconds.value_or(0));
-    }
-    outcome.detail = absl::StrFormat("%d restarts, the longest pause %.2f s",
-                                     status.groups[0].restarts, longest);
+    TellLosses(status, outcome);
   } else if (status.engine.preemptions_total > 0) {
     outcome.detail = absl::StrCat(status.engine.preemptions_total, " preemptions");
   }
   return outcome;
 }
 
+absl::Status Verifier::Possible(const VerifyLayout& layout) const {
+  shard_loader::Layout degrees = {.tp = layout.tp, .pp = layout.pp};
+  if (const auto lanes = FlagValue(common_flags_, "--lanes")) {
+    if (!absl::SimpleAtoi(*lanes, &degrees.lanes)) return absl::OkStatus();  // the server says it
+  }
+  return shard_loader::MakeRankPlans(spec_, degrees).status();
+}
+
 Outcome Verifier::Try(const VerifyLayout& layout) {
   const absl::Time begin = absl::Now();
   Outcome outcome;
+  // What the model cannot be cut into is left out; what a server makes of the rest counts.
+  if (const absl::Status possible = Possible(layout); !possible.ok()) {
+    outcome.kind = Outcome::Kind::kLeftOut;
+    outcome.detail = std::string(possible.message());
+    return outcome;
+  }
   auto server = Start(layout);
   if (!server.ok()) {
-    outcome.kind = layout.may_be_refused && absl::IsFailedPrecondition(server.status())
-                       ? Outcome::Kind::kLeftOut
-                       : Outcome::Kind::kFailed;
+    outcome.kind = Outcome::Kind::kFailed;
     outcome.detail = std::string(server.status().message());
     return outcome;
   }

@@ -10,13 +10,21 @@ namespace {
 constexpr uint64_t kBlockTokens = 16;
 
 VerifyLayout Parallel(int tp, int pp) {
-  VerifyLayout layout;
+  VerifyLayout layout = {.tp = tp, .pp = pp};
   if (tp > 1) layout.name = absl::StrCat("tp=", tp);
   if (pp > 1) absl::StrAppend(&layout.name, layout.name.empty() ? "" : " ", "pp=", pp);
   layout.flags = {"--tp", absl::StrCat(tp), "--pp", absl::StrCat(pp)};
-  layout.may_be_refused = true;
   return layout;
 }
+
+// Two a time: a request that was lost a third time without a token between would count as what
+// kills its group.
+VerifyLayout Kills(const std::string& name, const std::vector<std::string>& flags, int tp) {
+  return {.name = name, .flags = flags, .tp = tp, .at_once = true, .times = 3, .kills = 2};
+}
+
+// Of "--name" and "--name=value".
+std::string NameOf(const std::string& argument) { return argument.substr(0, argument.find('=')); }
 
 // Room for the longest question and a half: all together they must push each other out.
 std::string FewBlocks(const VerifyPlan& plan) {
@@ -29,7 +37,7 @@ std::string FewBlocks(const VerifyPlan& plan) {
 VerifyLayout ReferenceLayout() {
   VerifyLayout layout;
   layout.name = "tp=1 pp=1, one thread, one at a time";
-  layout.flags = {"--threads", "1"};
+  layout.flags = {"--tp", "1", "--pp", "1", "--dp", "1", "--threads", "1"};
   return layout;
 }
 
@@ -42,8 +50,7 @@ std::vector<VerifyLayout> Layouts(const VerifyPlan& plan) {
     if (pp <= plan.max_pp) layouts.push_back(Parallel(1, pp));
   }
   if (plan.max_tp >= 2 && plan.max_pp >= 2) layouts.push_back(Parallel(2, 2));
-  layouts.push_back(
-      {.name = "dp=2", .flags = {"--dp", "2"}, .at_once = true, .may_be_refused = true});
+  layouts.push_back({.name = "dp=2", .flags = {"--dp", "2"}, .at_once = true});
   layouts.push_back({.name = "all threads", .flags = {"--threads", "0"}});
   layouts.push_back({.name = "three threads", .flags = {"--threads", "3"}});
   layouts.push_back({.name = "all at once", .at_once = true});
@@ -56,23 +63,40 @@ std::vector<VerifyLayout> Layouts(const VerifyPlan& plan) {
   }
   layouts.push_back(
       {.name = "preemptions", .flags = {"--num-kv-blocks", FewBlocks(plan)}, .at_once = true});
-  layouts.push_back({.name = "kills",
-                     .flags = {"--tp", "2"},
-                     .at_once = true,
-                     // Two a time: a request that was lost a third time without a token between
-                     // would count as what kills its group.
-                     .times = 3,
-                     .kills = 2,
-                     .may_be_refused = true});
+  layouts.push_back(Kills("kills", {"--tp", "2"}, 2));
+  layouts.push_back(Kills("kills dp=2", {"--dp", "2"}, 1));
   for (const std::string& kernels : plan.kernels) {
     layouts.push_back({.name = absl::StrCat("kernels ", kernels),
                        .flags = {"--kernels", kernels},
                        .slow = kernels == "generic"});
   }
+  if (plan.guesses) {
+    layouts.push_back(
+        {.name = "speculation from the text", .flags = {"--speculate", "ngram"}, .at_once = true});
+  }
   if (!plan.draft.empty()) {
     layouts.push_back({.name = "speculation", .flags = {"--draft", plan.draft}, .at_once = true});
   }
   return layouts;
+}
+
+std::vector<std::string> ServerFlags(const std::vector<std::string>& common,
+                                     const VerifyLayout& layout) {
+  std::vector<std::string> flags;
+  for (size_t i = 0; i < common.size(); ++i) {
+    const bool replaced =
+        std::any_of(layout.flags.begin(), layout.flags.end(), [&](const std::string& flag) {
+          return flag.starts_with("--") && flag == NameOf(common[i]);
+        });
+    if (!replaced) {
+      flags.push_back(common[i]);
+    } else if (NameOf(common[i]) == common[i] && i + 1 < common.size() &&
+               !common[i + 1].starts_with("--")) {
+      ++i;  // its value
+    }
+  }
+  flags.insert(flags.end(), layout.flags.begin(), layout.flags.end());
+  return flags;
 }
 
 }  // namespace tessera::client

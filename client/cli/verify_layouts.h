@@ -10,14 +10,13 @@ namespace tessera::client {
 
 struct VerifyLayout {
   std::string name;                // "tp=2"
-  std::vector<std::string> flags;  // of the server, beside those of all
-  bool at_once = false;            // all questions together, not one after the other
-  int times = 1;                   // that they are asked
-  int kills = 0;                   // workers that are killed meanwhile
+  std::vector<std::string> flags;  // of the server; they replace equal ones of all servers
+  int tp = 1;  // what `flags` say: degrees that the model does not have leave the layout out
+  int pp = 1;
+  bool at_once = false;  // all questions together, not one after the other
+  int times = 1;         // that they are asked
+  int kills = 0;         // workers that are killed meanwhile
   std::vector<std::string> environment;
-  // Where another layout of the same kind may be impossible for this model, the server's refusal
-  // leaves it out; else it is a failure.
-  bool may_be_refused = false;
   bool slow = false;  // only where it is asked for
 };
 
@@ -29,12 +28,16 @@ struct VerifyPlan {
   uint64_t questions = 0;
   std::vector<std::string> kernels;  // that give the same bits here
   bool prefix_cache = false;         // the server has --no-prefix-cache
+  bool guesses = false;              // the server has --speculate
   std::string draft;                 // a model for speculation; empty: none
 };
 
 // One rank, one thread, one question at a time: what all others are compared with.
 VerifyLayout ReferenceLayout();
 std::vector<VerifyLayout> Layouts(const VerifyPlan& plan);
+// `common` without the flags that the layout sets, and then those.
+std::vector<std::string> ServerFlags(const std::vector<std::string>& common,
+                                     const VerifyLayout& layout);
 
 }  // namespace tessera::client
 

@@ -73,6 +73,14 @@ TEST_CASE("layouts keep to the degrees that are allowed") {
   }
 }
 
+TEST_CASE("a layout's flags replace those of all servers") {
+  VerifyLayout layout{.flags = {"--tp", "2", "--no-prefix-cache"}};
+  CHECK(ServerFlags({"--tp=4", "--no-prefix-cache", "--pp", "2", "--tp", "8", "--lanes", "8"},
+                    layout) ==
+        std::vector<std::string>{"--pp", "2", "--lanes", "8", "--tp", "2", "--no-prefix-cache"});
+  CHECK(ServerFlags({}, layout) == layout.flags);
+}
+
 TEST_CASE("two traces differ at the first position, and there in the first layer") {
   tests::TempDir left, right;
   auto write = [](const tests::TempDir& dir, int rank, const std::string& text) {
