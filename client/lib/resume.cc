@@ -60,11 +60,11 @@ class ResumingStream final : public Stream<GenerateEvent> {
         continue;
       }
       if (!event->has_value()) return std::nullopt;
-      broken_since_.reset();
       absl::StatusOr<bool> wanted = Take(**event);
       if (!wanted.ok()) {
         end_ = wanted.status();
       } else if (*wanted) {
+        broken_since_.reset();  // not by what comes again: that is no progress
         return event;
       }
     }
@@ -86,7 +86,7 @@ class ResumingStream final : public Stream<GenerateEvent> {
 
   bool several() const {
     return options_.sampling.n.value_or(1) > 1 || options_.sampling.best_of.value_or(1) > 1 ||
-           options_.sampling.beam_width.value_or(1) > 1;
+           options_.sampling.beam_width.has_value();
   }
 
   // One list of ids cannot say where several sequences are, or how much of the echo has come.
@@ -133,6 +133,11 @@ class ResumingStream final : public Stream<GenerateEvent> {
     if (!accepted_ && details.retry_after > absl::ZeroDuration()) again = false;
     // This request, on a server that has not noticed yet that it broke.
     if (broken_since_ && absl::IsAlreadyExists(error)) again = true;
+    // A server that starts again finds everything that it was answering in its queue at once.
+    if (broken_since_ && absl::IsResourceExhausted(error) &&
+        details.retry_after > absl::ZeroDuration()) {
+      again = true;
+    }
     if (!again) return error;
     if (!broken_since_) {
       broken_since_ = absl::Now();

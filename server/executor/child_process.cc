@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -102,6 +103,8 @@ class SpawnSetup {
   }
 
   [[noreturn]] void BecomeProgram() const {
+    // One that is stopped here does not outlive its server: it goes on, and finds its pipe closed.
+    prctl(PR_SET_PDEATHSIG, SIGCONT);
     // A group of its own: Ctrl-C at a terminal is for the server alone, which then ends its
     // workers.
     setpgid(0, 0);

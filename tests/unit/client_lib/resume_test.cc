@@ -6,6 +6,7 @@
 #include <catch2/catch.hpp>
 
 #include "client/lib/collect.h"
+#include "proto/rpc/status.h"
 
 namespace tessera::client {
 namespace {
@@ -196,6 +197,31 @@ TEST_CASE("a server that stays away ends the stream after the time given") {
   CHECK(absl::IsUnavailable(completion.status()));
   CHECK(server.later_calls.size() >= 1);
   CHECK(server.first_calls.size() == 1);
+}
+
+TEST_CASE("a server that came back with a full queue is asked again") {
+  absl::Status full = absl::ResourceExhaustedError("the queue is full");
+  rpc::SetRetryDelay(full, absl::Milliseconds(10));
+  Server server;
+  server.scripts = {{{Accept(), Text("a", {1})}, kGone},
+                    {{}, full},
+                    {{Accept(), Text("b", {2}), End()}, absl::OkStatus()}};
+  auto completion = Collect(*server.Open({}));
+  REQUIRE(completion.ok());
+  CHECK(completion->sequences.at(0).text == "ab");
+
+  Server fresh;
+  fresh.scripts = {{{}, full}};
+  CHECK(absl::IsResourceExhausted(Collect(*fresh.Open({})).status()));
+}
+
+TEST_CASE("a server that begins again and again without a token is given up in time") {
+  Server server;
+  server.scripts = {{{Accept(), Text("a", {1})}, kGone}};
+  for (int i = 0; i < 10000; ++i) server.scripts.push_back({{Accept()}, kGone});
+  CallOptions options;
+  options.resume_timeout = absl::Milliseconds(350);
+  CHECK(absl::IsUnavailable(Collect(*server.Open(options)).status()));
 }
 
 TEST_CASE("Cancel ends the wait for a server") {
