@@ -19,6 +19,8 @@ using Sources = std::map<std::string, std::string>;
 
 constexpr char kDefault[] = "default";
 constexpr char kToolUse[] = "tool_use";
+constexpr char kRag[] = "rag";
+constexpr char kDocuments[] = "documents";
 // No template in use is a tenth as long.
 constexpr size_t kMaxSource = 1024 * 1024;
 
@@ -103,7 +105,9 @@ class JinjaChatTemplate : public ChatTemplate {
   absl::StatusOr<const Named*> Choose(const Input& input) const {
     std::string name = input.template_name;
     if (name.empty()) {
-      name = !input.tools.is_null() && templates_.count(kToolUse) > 0 ? kToolUse : kDefault;
+      name = kDefault;
+      if (input.kwargs.contains(kDocuments) && templates_.count(kRag) > 0) name = kRag;
+      if (!input.tools.is_null() && templates_.count(kToolUse) > 0) name = kToolUse;
     }
     const auto it = templates_.find(name);
     if (it != templates_.end()) return &it->second;
@@ -124,17 +128,20 @@ class JinjaChatTemplate : public ChatTemplate {
     };
     ASSIGN_OR_RETURN(jinja::Value messages, jinja::FromJson(input.messages));
     ASSIGN_OR_RETURN(jinja::Value tools, jinja::FromJson(input.tools));
-    ASSIGN_OR_RETURN(jinja::Value documents, jinja::FromJson(input.documents));
     if (!input.kwargs.is_object() && !input.kwargs.is_null()) {
       return absl::InvalidArgumentError("chat_template_kwargs must be an object");
     }
+    add(kDocuments, jinja::Value::None());
     for (const auto& [name, json] : input.kwargs.items()) {
+      if (name == "messages" || name == "tools" || name == "add_generation_prompt") {
+        return absl::InvalidArgumentError(absl::StrCat(
+            "chat_template_kwargs: '", name, "' is a field of the request itself; set it there"));
+      }
       ASSIGN_OR_RETURN(jinja::Value value, jinja::FromJson(json));
       add(name, std::move(value));
     }
     add("messages", std::move(messages));
     add("tools", std::move(tools));
-    add("documents", std::move(documents));
     add("add_generation_prompt", jinja::Value::Bool(input.add_generation_prompt));
     return absl::OkStatus();
   }

@@ -41,13 +41,14 @@ class ChatTemplate {
  public:
   struct Input {
     nlohmann::ordered_json messages = nlohmann::ordered_json::array();
-    nlohmann::ordered_json tools;                                      // null: none
-    nlohmann::ordered_json documents;                                  // null: none
-    nlohmann::ordered_json kwargs = nlohmann::ordered_json::object();  // further variables
+    nlohmann::ordered_json tools;  // null: none
+    // Further variables, "documents" among them.
+    nlohmann::ordered_json kwargs = nlohmann::ordered_json::object();
     bool add_generation_prompt = true;
     std::tm now = {};  // local time that strftime_now sees
-    std::string
-        template_name;  // empty: tool_use where tools are given and there is one, else default
+    // Empty: tool_use where tools are given, rag where documents are, if there is one; else
+    // default.
+    std::string template_name;
   };
 
   // The templates of a checkpoint: `override_file` where it is not empty; else

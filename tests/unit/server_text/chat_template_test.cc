@@ -1,6 +1,10 @@
 #include "server/text/chat_template.h"
 
 #include <catch2/catch.hpp>
+#include <filesystem>
+#include <fstream>
+
+#include "tests/support/fixtures.h"
 
 namespace tessera::server {
 namespace {
@@ -209,6 +213,67 @@ TEST_CASE("variables of the request and the special tokens reach the template") 
   CHECK(Text("{{ bos_token }}{{ mode }}{{ tools is none }}{{ add_generation_prompt }}",
              Json::array(), Json::parse(R"({"mode": "fast"})")) == "<s>fastTrueTrue");
   CHECK_THAT(Error("{{ raise_exception('No roles!') }}"), Catch::Contains("No roles!"));
+}
+
+TEST_CASE("documents reach the template, and fields of the request cannot come by kwargs") {
+  CHECK(Text("{{ documents is none }}") == "True");
+  CHECK(Text("{{ documents[0].t }}", Json::array(), {{"documents", {{{"t", "x"}}}}}) == "x");
+  for (const char* name : {"messages", "tools", "add_generation_prompt"}) {
+    const auto status = RenderSource("x", Json::array(), {{name, Json::array()}}).status();
+    CHECK(absl::IsInvalidArgument(status));
+    CHECK(status.message().find(name) != std::string::npos);
+  }
+}
+
+// A model's folder with these files.
+struct ModelFolder {
+  void Write(const std::string& name, const std::string& text) const {
+    std::filesystem::create_directories((folder.path() / name).parent_path());
+    std::ofstream(folder.path() / name) << text;
+  }
+  absl::StatusOr<std::unique_ptr<const ChatTemplate>> Load(const std::string& file = "") const {
+    return ChatTemplate::Load(folder.path(), file);
+  }
+  // What is rendered without tools, with tools, and with documents.
+  std::string Renders(const std::string& file = "") const {
+    const auto made = Load(file);
+    if (!made.ok()) return made.status().ToString();
+    ChatTemplate::Input plain, tools, documents;
+    tools.tools = Json::array({{{"type", "function"}}});
+    documents.kwargs = {{"documents", Json::array()}};
+    return (*made)->Render(plain)->text + "," + (*made)->Render(tools)->text + "," +
+           (*made)->Render(documents)->text;
+  }
+  tests::TempDir folder;
+};
+
+TEST_CASE("templates come from the first source that a folder has") {
+  ModelFolder model;
+  CHECK(absl::IsNotFound(model.Load().status()));
+  model.Write("tokenizer_config.json", R"({"chat_template": "config"})");
+  CHECK(model.Renders() == "config,config,config");
+  model.Write("tokenizer_config.json", R"({"chat_template": [
+      {"name": "default", "template": "d"}, {"name": "tool_use", "template": "t"},
+      {"name": "rag", "template": "r"}]})");
+  CHECK(model.Renders() == "d,t,r");
+  model.Write("chat_template.json", R"({"chat_template": "json"})");
+  CHECK(model.Renders() == "json,json,json");
+  model.Write("chat_template.jinja", "jinja");
+  CHECK(model.Renders() == "jinja,jinja,jinja");
+  model.Write("additional_chat_templates/tool_use.jinja", "more");
+  CHECK(model.Renders() == "jinja,more,jinja");
+  model.Write("other.jinja", "other");
+  CHECK(model.Renders((model.folder.path() / "other.jinja").string()) == "other,other,other");
+  CHECK_FALSE(model.Load("/nonexistent.jinja").ok());
+}
+
+TEST_CASE("a source that cannot be parsed is refused with its file, line and column") {
+  ModelFolder model;
+  model.Write("chat_template.jinja", "a\n{% if %}");
+  const auto status = model.Load().status();
+  CHECK(absl::IsInvalidArgument(status));
+  CHECK_THAT(std::string(status.message()),
+             Catch::Contains("chat_template.jinja") && Catch::Contains("line 2"));
 }
 
 }  // namespace
