@@ -21,13 +21,17 @@ constexpr char kExamples[] =
     "Examples:\n"
     "  tessera tokenize 'Hello, world!'\n"
     "  tessera tokenize --json < text.txt\n"
-    "  tessera tokenize --ids 15,261,1952";
+    "  tessera tokenize --ids 15,261,1952\n"
+    "  tessera tokenize --chat 'Hello!' --system 'Be brief.'";
 
 struct Flags {
   std::optional<std::string> text;
   std::optional<std::string> ids;
   TokenizeOptions tokenize;
   DetokenizeOptions detokenize;
+  bool chat = false;  // the text is a message
+  std::string system;
+  Conversation conversation;  // what else is said of it
   bool json = false;
 };
 
@@ -84,15 +88,35 @@ absl::Status Decode(const Flags& flags, const Context& context, Client& client) 
   return absl::OkStatus();
 }
 
+// The prompt that Chat would make.
+absl::Status Render(const Flags& flags, const Context& context, Client& client) {
+  Conversation conversation = flags.conversation;
+  if (!flags.system.empty()) {
+    conversation.messages.push_back({.role = "system", .content = flags.system});
+  }
+  conversation.messages.push_back({.role = "user", .content = TextOrStdin(flags.text, context.io)});
+  ASSIGN_OR_RETURN(const RenderedPrompt prompt,
+                   client.ApplyChatTemplate(conversation, flags.tokenize.model));
+  if (flags.json) {
+    context.io.out << Pretty({{"text", prompt.text}, {"token_ids", prompt.token_ids}}) << "\n";
+    return absl::OkStatus();
+  }
+  context.io.out << prompt.text << "\n\n" << prompt.token_ids.size() << " tokens:";
+  for (uint32_t id : prompt.token_ids) context.io.out << " " << id;
+  context.io.out << "\n";
+  return absl::OkStatus();
+}
+
 int Run(const Flags& flags, const Context& context) {
-  if (flags.ids && flags.text) {
-    context.Fail(absl::InvalidArgumentError("a text and --ids exclude each other"));
+  if (flags.ids && (flags.text || flags.chat)) {
+    context.Fail(absl::InvalidArgumentError("a text or --chat, and --ids, exclude each other"));
     return kExitUsage;
   }
   auto client = context.Connect();
   if (!client.ok()) return context.Fail(client.status());
-  absl::Status status =
-      flags.ids ? Decode(flags, context, **client) : Encode(flags, context, **client);
+  absl::Status status = flags.chat  ? Render(flags, context, **client)
+                        : flags.ids ? Decode(flags, context, **client)
+                                    : Encode(flags, context, **client);
   context.io.out.flush();
   return status.ok() ? kExitOk : context.Fail(status);
 }
@@ -114,6 +138,23 @@ void AddTokenize(CLI::App& app, Context& context) {
   command->add_flag_callback(
       "--skip-special-tokens", [flags] { flags->detokenize.skip_special_tokens = true; },
       "With --ids: leave special tokens out");
+  CLI::Option* chat = command->add_flag(
+      "--chat", flags->chat, "The text is a message: show the prompt that the chat template makes");
+  command->add_option("--system", flags->system, "With --chat: the system message")->needs(chat);
+  command
+      ->add_option("--template-kwargs", flags->conversation.chat_template_kwargs_json,
+                   "With --chat: a JSON object, more variables for the template")
+      ->needs(chat);
+  command
+      ->add_flag_callback(
+          "--no-generation-prompt", [flags] { flags->conversation.add_generation_prompt = false; },
+          "With --chat: end behind the message, not where the answer begins")
+      ->needs(chat);
+  command
+      ->add_flag_callback(
+          "--parse-special", [flags] { flags->conversation.parse_special_in_content = true; },
+          "With --chat: special tokens written out in messages are taken as such")
+      ->needs(chat);
   command->add_option("--model", flags->tokenize.model, "The model, where the server has several");
   command->add_flag("--json", flags->json, "Print JSON");
   command->callback([flags, &context] {

@@ -49,6 +49,27 @@ TEST_CASE("tokenize in colour sets every piece apart from its neighbours") {
         "\x1b[30;48;5;157m\\xe2\\x82\x1b[0m");
 }
 
+TEST_CASE("tokenize --chat shows the prompt that the chat template makes") {
+  FakeServer server;
+  server.inference.rendered.set_text("<s>Hi?");
+  server.inference.rendered.mutable_token_ids()->add_ids(1);
+  server.inference.rendered.mutable_token_ids()->add_ids(17);
+  CliResult result = RunCli({"tokenize", "--chat", "Hi?", "--system", "Be brief.",
+                             "--template-kwargs", "{\"a\":1}", "--no-generation-prompt"},
+                            {.target = server.target()});
+  CHECK(result.code == 0);
+  CHECK(result.out == "<s>Hi?\n\n2 tokens: 1 17\n");
+  const auto& request = server.inference.render_request;
+  REQUIRE(request.messages_size() == 2);
+  CHECK(request.messages(0).role() == "system");
+  CHECK(request.messages(1).content() == "Hi?");
+  CHECK(request.chat_template_kwargs_json() == "{\"a\":1}");
+  CHECK_FALSE(request.add_generation_prompt());
+  CHECK_FALSE(request.has_parse_special_in_content());
+  CHECK(RunCli({"tokenize", "Hi?", "--system", "x"}, {.target = server.target()}).code != 0);
+  CHECK(RunCli({"tokenize", "--chat", "--ids", "1"}, {.target = server.target()}).code != 0);
+}
+
 TEST_CASE("tokenize --json gives offsets and bytes, and hands its flags over") {
   FakeServer server;
   AnswerPieces(server);

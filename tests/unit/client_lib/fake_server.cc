@@ -68,8 +68,9 @@ grpc::Status FakeInference::Detokenize(grpc::ServerContext*, const v1::Detokeniz
 }
 
 grpc::Status FakeInference::ApplyChatTemplate(grpc::ServerContext*,
-                                              const v1::ApplyChatTemplateRequest*,
+                                              const v1::ApplyChatTemplateRequest* request,
                                               v1::ApplyChatTemplateResponse* response) {
+  render_request = *request;
   *response = rendered;
   return rpc::ToGrpc(error);
 }

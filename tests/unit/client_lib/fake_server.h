@@ -25,6 +25,7 @@ class FakeInference : public v1::Inference::Service {
   v1::TokenizeResponse tokenize;
   v1::DetokenizeResponse detokenize;
   v1::ApplyChatTemplateResponse rendered;
+  v1::ApplyChatTemplateRequest render_request;
   v1::ListModelsResponse models;
 
   v1::GenerateRequest generate_request;
