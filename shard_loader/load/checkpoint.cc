@@ -48,10 +48,10 @@ absl::Status CheckFolder(const fs::path& folder) {
         "shard_loader: ", name, " is a file; give the folder that holds config.json and weights"));
   }
   if (LooksLikeHubName(name)) {
-    return absl::NotFoundError(absl::StrCat(
-        "shard_loader: no folder '", name,
-        "'; if it is a model of the Hugging Face hub, get it by: ", "huggingface-cli download ",
-        name, " --local-dir DIR, and give DIR"));
+    return absl::NotFoundError(
+        absl::StrCat("shard_loader: no folder '", name,
+                     "'; if it is a model of the Hugging Face hub, get it by: ", "hf download ",
+                     name, " --local-dir DIR, and give DIR"));
   }
   return absl::NotFoundError(absl::StrCat("shard_loader: no folder '", Excerpt(name), "'"));
 }

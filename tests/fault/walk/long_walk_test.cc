@@ -38,8 +38,8 @@ TEST_CASE("500 losses leave no process, descriptor, socket or memory behind") {
   Server server({"--model", DemoModel().string(), "--tp", "2", "--log-level", "error",
                  "--step-timeout", "2"});
   Api api(server.target());
-  // The first losses fill the logs that are bounded, and the allocator's arenas: each grows until it
-  // has served the thread that needs most.
+  // The first losses fill the logs that are bounded, and the allocator's arenas: each grows until
+  // it has served the thread that needs most.
   for (int round = 0; round < 500; ++round) LoseAndAsk(server, api, round);
   const Resources before = ResourcesOf(server.process().pid());
   Print(before);

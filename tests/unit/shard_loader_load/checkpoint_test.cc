@@ -93,11 +93,10 @@ TEST_CASE("the weights version is equal for copies and differs for other weights
 TEST_CASE("a folder that is not there is not found, and a hub name gets a hint") {
   const auto missing = Checkpoint::Open("/nonexistent/model").status();
   CHECK(missing.code() == absl::StatusCode::kNotFound);
-  CHECK_THAT(Message(missing), Contains("/nonexistent/model") && !Contains("huggingface-cli"));
+  CHECK_THAT(Message(missing), Contains("/nonexistent/model") && !Contains("hf download"));
   const auto hub = Checkpoint::Open("some-org/Some-Model-1.5B").status();
   CHECK(hub.code() == absl::StatusCode::kNotFound);
-  CHECK_THAT(Message(hub),
-             Contains("huggingface-cli download some-org/Some-Model-1.5B --local-dir DIR"));
+  CHECK_THAT(Message(hub), Contains("hf download some-org/Some-Model-1.5B --local-dir DIR"));
 }
 
 TEST_CASE("a folder without config.json or without weights is not found") {
