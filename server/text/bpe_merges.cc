@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <bit>
+#include <optional>
 #include <queue>
+#include <utility>
 
 namespace tessera::server {
 namespace {
@@ -99,16 +101,16 @@ void MergeWhole(const MergeTable& merges, std::vector<BpeSymbol>* row) {
 // fails, a widening window around the border is merged again until its two borders hold.
 class PartMerger {
  public:
-  PartMerger(const MergeTable& merges, std::vector<BpeSymbol> row)
-      : merges_(merges), row_(std::move(row)) {}
+  // Borrows both.
+  PartMerger(const MergeTable& merges, const std::vector<BpeSymbol>& row)
+      : merges_(merges), row_(row) {}
 
-  // The merged row; the row itself where some border could not be settled within a part's length.
-  std::vector<BpeSymbol> Run(bool* settled) {
+  // The merged row; nullopt where some border could not be settled within a part's length.
+  std::optional<std::vector<BpeSymbol>> Run() {
     for (size_t begin = 0; begin < row_.size(); begin += kPart) {
       const size_t end = std::min(begin + kPart, row_.size());
       std::vector<Piece> part = Merge(begin, end);
-      *settled = pieces_.empty() || Join(&part);
-      if (!*settled) return std::move(row_);
+      if (!pieces_.empty() && !Join(&part)) return std::nullopt;
       pieces_.insert(pieces_.end(), part.begin(), part.end());
       if (pieces_.size() > 4 * kPart) Finish(pieces_.size() - 2 * kPart);
     }
@@ -170,7 +172,7 @@ class PartMerger {
   }
 
   const MergeTable& merges_;
-  std::vector<BpeSymbol> row_;
+  const std::vector<BpeSymbol>& row_;
   std::vector<BpeSymbol> scratch_;
   std::vector<BpeSymbol> merged_;
   std::vector<Piece> pieces_;  // behind merged_
@@ -197,9 +199,11 @@ void MergeSymbols(const MergeTable& merges, std::vector<BpeSymbol>* row) {
     MergeWhole(merges, row);
     return;
   }
-  bool settled = false;
-  *row = PartMerger(merges, std::move(*row)).Run(&settled);
-  if (!settled) MergeLong(merges, row);
+  if (auto merged = PartMerger(merges, *row).Run()) {
+    *row = *std::move(merged);
+  } else {
+    MergeLong(merges, row);
+  }
 }
 
 }  // namespace tessera::server
