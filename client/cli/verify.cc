@@ -9,6 +9,7 @@
 #include <memory>
 #include <ostream>
 #include <set>
+#include <tuple>
 #include <utility>
 
 #include "absl/strings/numbers.h"
@@ -287,9 +288,12 @@ absl::StatusOr<Outcome> Verifier::AskAndCompare(const VerifyLayout& layout, Serv
 }
 
 absl::Status Verifier::Possible(const VerifyLayout& layout) const {
-  shard_loader::Layout degrees = {.tp = layout.tp, .pp = layout.pp};
-  if (const auto lanes = FlagValue(common_flags_, "--lanes")) {
-    if (!absl::SimpleAtoi(*lanes, &degrees.lanes)) return absl::OkStatus();  // the server says it
+  shard_loader::Layout degrees;
+  for (auto [flags, name, degree] : {std::tuple(&layout.flags, "--tp", &degrees.tp),
+                                     std::tuple(&layout.flags, "--pp", &degrees.pp),
+                                     std::tuple(&common_flags_, "--lanes", &degrees.lanes)}) {
+    const auto value = FlagValue(*flags, name);
+    if (value && !absl::SimpleAtoi(*value, degree)) return absl::OkStatus();  // the server says it
   }
   return shard_loader::MakeRankPlans(spec_, degrees).status();
 }

@@ -10,7 +10,7 @@ namespace {
 constexpr uint64_t kBlockTokens = 16;
 
 VerifyLayout Parallel(int tp, int pp) {
-  VerifyLayout layout = {.tp = tp, .pp = pp};
+  VerifyLayout layout;
   if (tp > 1) layout.name = absl::StrCat("tp=", tp);
   if (pp > 1) absl::StrAppend(&layout.name, layout.name.empty() ? "" : " ", "pp=", pp);
   layout.flags = {"--tp", absl::StrCat(tp), "--pp", absl::StrCat(pp)};
@@ -19,8 +19,8 @@ VerifyLayout Parallel(int tp, int pp) {
 
 // Two a time: a request that was lost a third time without a token between would count as what
 // kills its group.
-VerifyLayout Kills(const std::string& name, const std::vector<std::string>& flags, int tp) {
-  return {.name = name, .flags = flags, .tp = tp, .at_once = true, .times = 3, .kills = 2};
+VerifyLayout Kills(const std::string& name, const std::vector<std::string>& flags) {
+  return {.name = name, .flags = flags, .at_once = true, .times = 3, .kills = 2};
 }
 
 // Of "--name" and "--name=value".
@@ -63,8 +63,8 @@ std::vector<VerifyLayout> Layouts(const VerifyPlan& plan) {
   }
   layouts.push_back(
       {.name = "preemptions", .flags = {"--num-kv-blocks", FewBlocks(plan)}, .at_once = true});
-  layouts.push_back(Kills("kills", {"--tp", "2"}, 2));
-  layouts.push_back(Kills("kills dp=2", {"--dp", "2"}, 1));
+  layouts.push_back(Kills("kills", {"--tp", "2"}));
+  layouts.push_back(Kills("kills dp=2", {"--dp", "2"}));
   for (const std::string& kernels : plan.kernels) {
     layouts.push_back({.name = absl::StrCat("kernels ", kernels),
                        .flags = {"--kernels", kernels},

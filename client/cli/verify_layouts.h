@@ -11,11 +11,9 @@ namespace tessera::client {
 struct VerifyLayout {
   std::string name;                // "tp=2"
   std::vector<std::string> flags;  // of the server; they replace equal ones of all servers
-  int tp = 1;  // what `flags` say: degrees that the model does not have leave the layout out
-  int pp = 1;
-  bool at_once = false;  // all questions together, not one after the other
-  int times = 1;         // that they are asked
-  int kills = 0;         // workers that are killed meanwhile
+  bool at_once = false;            // all questions together, not one after the other
+  int times = 1;                   // that they are asked
+  int kills = 0;                   // workers that are killed meanwhile
   std::vector<std::string> environment;
   bool slow = false;  // only where it is asked for
 };
