@@ -21,6 +21,8 @@ namespace v1 = internal::v1;
 constexpr absl::Duration kTick = absl::Milliseconds(250);
 constexpr absl::Duration kPlanTick = absl::Milliseconds(20);
 constexpr absl::Duration kCauseTime = absl::Milliseconds(200);
+// For a remote rank that was there before to be found again. Then its name is looked up anew.
+constexpr absl::Duration kReachTime = absl::Seconds(5);
 constexpr absl::Duration kLeaveTime = absl::Seconds(2);
 // The watch finds a hanging rank first; this is for a rank that waits for a peer that is gone
 // without a trace.
@@ -75,10 +77,12 @@ GroupLife::~GroupLife() {
 
 absl::Status GroupLife::BringUp(std::optional<GroupPlan>& plan) {
   ASSIGN_OR_RETURN(group_, LaunchGroup(options_, weights_, &mailbox_));
+  using Reach = RankLink::Options::Reach;
+  const bool again = plan.has_value() && !group_.local;
+  const Reach reach = group_.local ? Reach::kStarts : again ? Reach::kCutOff : Reach::kOnce;
   for (int rank = 0; rank < num_ranks_; ++rank) {
     links_.push_back(std::make_unique<RankLink>(
-        RankLink::Options{
-            .rank = rank, .address = group_.addresses[rank], .wait_for_worker = group_.local},
+        RankLink::Options{.rank = rank, .address = group_.addresses[rank], .reach = reach},
         &mailbox_));
   }
   board_->Update([this](GroupStatus& status) {
@@ -92,7 +96,8 @@ absl::Status GroupLife::BringUp(std::optional<GroupPlan>& plan) {
       }
     }
   });
-  RETURN_IF_ERROR(Authenticate());
+  RETURN_IF_ERROR(Authenticate(again ? std::min(kReachTime, options_.connect_timeout)
+                                     : options_.connect_timeout));
   // Connected: nothing on disk is needed any more, or left behind however this process ends.
   // mpirun keeps its files there; they go with it.
   if (!group_.mpirun) group_.folder.reset();
@@ -101,7 +106,7 @@ absl::Status GroupLife::BringUp(std::optional<GroupPlan>& plan) {
   return WarmUp();
 }
 
-absl::Status GroupLife::Authenticate() {
+absl::Status GroupLife::Authenticate(absl::Duration reach) {
   for (int rank = 0; rank < num_ranks_; ++rank) {
     ASSIGN_OR_RETURN(std::string nonce, rpc::RandomBytes(rpc::kSessionNonceBytes));
     nonces_.push_back(nonce);
@@ -112,16 +117,24 @@ absl::Status GroupLife::Authenticate() {
     command.mutable_hello()->set_nonce(nonce);
     Send(rank, std::move(command));
   }
-  absl::Time deadline = Now() + options_.connect_timeout;
+  const absl::Time reached = Now() + reach;
+  const absl::Time deadline = Now() + options_.connect_timeout;
+  std::vector<bool> here(num_ranks_, false);
+  std::vector<bool> welcome(num_ranks_, false);
   for (int welcomed = 0; welcomed < num_ranks_;) {
-    ASSIGN_OR_RETURN(GroupEvent event, Next(deadline));
-    if (event.reply.has_welcome()) {
+    const bool all_here = std::find(here.begin(), here.end(), false) == here.end();
+    ASSIGN_OR_RETURN(std::optional<GroupEvent> event, NextBy(all_here ? deadline : reached));
+    if (!event && !all_here) return Late(here, reach);
+    if (!event) return Late(welcome, options_.connect_timeout);
+    if (event->reply.has_welcome()) {
+      welcome[event->rank] = true;
       ++welcomed;
-    } else if (event.reply.has_challenge()) {
-      absl::Status status = AnswerChallenge(event.rank, event.reply.challenge());
-      if (!status.ok()) return Prefix(absl::StrCat("rank ", event.rank), status);
+    } else if (event->reply.has_challenge()) {
+      here[event->rank] = true;
+      absl::Status status = AnswerChallenge(event->rank, event->reply.challenge());
+      if (!status.ok()) return Prefix(absl::StrCat("rank ", event->rank), status);
     } else {
-      return absl::InternalError(absl::StrCat("rank ", event.rank, " broke off the handshake"));
+      return absl::InternalError(absl::StrCat("rank ", event->rank, " broke off the handshake"));
     }
   }
   return absl::OkStatus();
@@ -229,7 +242,7 @@ absl::Status GroupLife::WarmUp() {
   Submit(Step{.step = kWarmUpStep + 1, .ends = {kWarmUpSequence}});
   bool drawn = false;
   while (merger_.merged() < submitted_) {
-    ASSIGN_OR_RETURN(GroupEvent event, Next(absl::InfiniteFuture()));
+    ASSIGN_OR_RETURN(GroupEvent event, Next());
     ASSIGN_OR_RETURN(std::optional<StepResult> result, TakeStep(event));
     if (!result || result->results.empty()) continue;
     const SequenceResult& answer = result->results.front();
@@ -245,7 +258,7 @@ absl::Status GroupLife::WarmUp() {
 absl::Status GroupLife::Serve(const std::function<void(StepResult)>& on_step) {
   Watch(options_.step_timeout);
   while (true) {
-    ASSIGN_OR_RETURN(GroupEvent event, Next(absl::InfiniteFuture()));
+    ASSIGN_OR_RETURN(GroupEvent event, Next());
     ASSIGN_OR_RETURN(std::optional<StepResult> result, TakeStep(event));
     if (result) on_step(*std::move(result));
   }
@@ -273,19 +286,40 @@ void GroupLife::Submit(const Step& step) {
 
 void GroupLife::Stop() { mailbox_.Put({.kind = GroupEvent::Kind::kStop}); }
 
-absl::StatusOr<GroupEvent> GroupLife::Next(absl::Time deadline) {
+absl::StatusOr<std::optional<GroupEvent>> GroupLife::NextBy(absl::Time deadline) {
   while (true) {
     absl::Time now = Now();
     std::optional<GroupEvent> event = mailbox_.Take(ToSteady(std::min(deadline, now + kTick)));
     RETURN_IF_ERROR(CheckWatch());
     if (!event) {
       if (Now() < deadline) continue;
-      return absl::UnavailableError(absl::StrCat("the ranks did not answer within ",
-                                                 absl::FormatDuration(options_.connect_timeout)));
+      return std::nullopt;
     }
     ASSIGN_OR_RETURN(bool handled, Handle(*event));
-    if (!handled) return *std::move(event);
+    if (!handled) return event;
   }
+}
+
+absl::StatusOr<GroupEvent> GroupLife::Next() {
+  std::optional<GroupEvent> event;
+  while (!event) {
+    ASSIGN_OR_RETURN(event, NextBy(absl::InfiniteFuture()));
+  }
+  return *std::move(event);
+}
+
+absl::Status GroupLife::Late(const std::vector<bool>& here, absl::Duration time) const {
+  const int rank = static_cast<int>(std::find(here.begin(), here.end(), false) - here.begin());
+  absl::Status status = absl::UnavailableError(
+      absl::StrCat(NameOf(rank), " did not answer within ", absl::FormatDuration(time)));
+  rpc::SetErrorSite(status, {.rank = static_cast<uint32_t>(rank)});
+  return status;
+}
+
+std::string GroupLife::NameOf(int rank) const {
+  std::string name = absl::StrCat("rank ", rank);
+  if (!group_.local) absl::StrAppend(&name, " (", links_[rank]->address(), ")");
+  return name;
 }
 
 absl::StatusOr<bool> GroupLife::Handle(const GroupEvent& event) {
@@ -324,12 +358,15 @@ absl::StatusOr<std::vector<GroupLife::Reply>> GroupLife::Gather(Reply::ReplyCase
                                                                 absl::Duration timeout) {
   absl::Time deadline = Now() + timeout;
   std::vector<Reply> replies(num_ranks_);
+  std::vector<bool> here(num_ranks_, false);
   for (int count = 0; count < num_ranks_; ++count) {
-    ASSIGN_OR_RETURN(GroupEvent event, Next(deadline));
-    if (event.reply.reply_case() != wanted) {
-      return Unexpected(event, absl::StrCat(static_cast<int>(wanted)));
+    ASSIGN_OR_RETURN(std::optional<GroupEvent> event, NextBy(deadline));
+    if (!event) return Late(here, timeout);
+    if (event->reply.reply_case() != wanted) {
+      return Unexpected(*event, absl::StrCat(static_cast<int>(wanted)));
     }
-    replies[event.rank] = std::move(event.reply);
+    here[event->rank] = true;
+    replies[event->rank] = std::move(event->reply);
   }
   return replies;
 }
@@ -379,12 +416,11 @@ GroupLife::Failure GroupLife::MakeFailure(const GroupEvent& event) const {
 }
 
 GroupLife::Failure GroupLife::Weigh(const GroupEvent& event) const {
-  std::string where = absl::StrCat("rank ", event.rank);
-  if (event.rank < 0) where = group_.simulated ? "the process of the simulated ranks" : "mpirun";
   if (event.kind == GroupEvent::Kind::kProcessLost) {
-    return {.weight = 3, .status = Prefix(where, event.status)};
+    const std::string all = group_.simulated ? "the process of the simulated ranks" : "mpirun";
+    return {.weight = 3, .status = Prefix(event.rank < 0 ? all : NameOf(event.rank), event.status)};
   }
-  if (!group_.local) absl::StrAppend(&where, " (", links_[event.rank]->address(), ")");
+  const std::string where = NameOf(event.rank);
   if (event.kind == GroupEvent::Kind::kStreamEnded) {
     absl::Status status = event.status;
     if (status.ok()) status = absl::UnavailableError("ended the session");

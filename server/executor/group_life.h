@@ -64,7 +64,8 @@ class GroupLife {
     absl::Status status;
   };
 
-  absl::Status Authenticate();
+  // `reach`: the time for every rank to be there.
+  absl::Status Authenticate(absl::Duration reach);
   absl::Status AnswerChallenge(int rank, const internal::v1::Challenge& challenge);
   absl::Status Load(std::optional<GroupPlan>& plan);
   // Waits until all groups can be planned.
@@ -72,9 +73,13 @@ class GroupLife {
   absl::Status Connect(const GroupPlan& plan);
   absl::Status WarmUp();
 
-  // The next reply that is not dealt with here (heartbeats, progress, the store). The error of
-  // whatever ends the group meanwhile.
-  absl::StatusOr<GroupEvent> Next(absl::Time deadline);
+  // The next reply that is not dealt with here (heartbeats, progress, the store); nullopt where
+  // none has come by `deadline`. The error of whatever ends the group meanwhile.
+  absl::StatusOr<std::optional<GroupEvent>> NextBy(absl::Time deadline);
+  absl::StatusOr<GroupEvent> Next();
+  // Names the first rank that is not among those that are `here`.
+  absl::Status Late(const std::vector<bool>& here, absl::Duration time) const;
+  std::string NameOf(int rank) const;
   // True where the event is dealt with.
   absl::StatusOr<bool> Handle(const GroupEvent& event);
   // One reply of this kind from every rank.

@@ -13,14 +13,19 @@ namespace {
 
 constexpr int kMaxMessageBytes = 64 << 20;
 
-std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address) {
+using Reach = RankLink::Options::Reach;
+
+std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address, Reach reach) {
+  const bool cut_off = reach == Reach::kCutOff;
   grpc::ChannelArguments arguments;
   // A channel of another epoch, with its state and its back-off, is never reused.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 50);
-  // This one is the time that an attempt gets, also on a machine that is busy with something else.
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 10000);
-  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 500);
+  // Not less than gRPC takes.
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
+  // This one is the time that an attempt gets, also on a machine that is busy with something else;
+  // but at least the time until the next one.
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, cut_off ? 100 : 10000);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, cut_off ? 2000 : 500);
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 10000);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10000);
@@ -34,8 +39,8 @@ std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address) {
 RankLink::RankLink(Options options, Mailbox* mailbox)
     : options_(std::move(options)),
       mailbox_(mailbox),
-      stub_(internal::v1::Worker::NewStub(MakeChannel(options_.address))) {
-  context_.set_wait_for_ready(options_.wait_for_worker);
+      stub_(internal::v1::Worker::NewStub(MakeChannel(options_.address, options_.reach))) {
+  context_.set_wait_for_ready(options_.reach != Reach::kOnce);
   reader_ = std::thread([this] { Read(); });
 }
 

@@ -22,8 +22,13 @@ class RankLink {
   struct Options {
     int rank = 0;
     std::string address;  // as gRPC takes it: "unix:/path", "host:port"
-    // Waits for a worker that does not listen yet; otherwise the stream ends at once.
-    bool wait_for_worker = false;
+    enum class Reach {
+      kOnce,    // one attempt, after which the stream ends
+      kStarts,  // of this host: again and again until it listens
+      kCutOff,  // that was there before: likewise, each attempt with the time until the next, since
+                // what is sent over a network that is cut is lost
+    };
+    Reach reach = Reach::kOnce;
   };
   // `mailbox` is borrowed. A channel of its own is made for every link.
   RankLink(Options options, Mailbox* mailbox);

@@ -117,9 +117,9 @@ std::optional<int> Process::WaitForExit(std::chrono::seconds limit) {
   return exit_code_;
 }
 
-TcpWorker::TcpWorker(const std::string& secret_file)
+TcpWorker::TcpWorker(const std::string& secret_file, const std::string& host)
     : process_(Program("tessera-worker"),
-               {"--listen", "127.0.0.1:0", "--threads", "1", "--secret-file", secret_file}) {
+               {"--listen", host + ":0", "--threads", "1", "--secret-file", secret_file}) {
   const std::string line = process_.WaitForLine("listening on ").value();
   address_ = line.substr(line.find("listening on ") + 13);
 }

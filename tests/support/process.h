@@ -52,10 +52,10 @@ class Process {
   std::thread reader_;
 };
 
-// A tessera-worker on a free port of the loopback interface.
+// A tessera-worker on a free port of an address of this host.
 class TcpWorker {
  public:
-  explicit TcpWorker(const std::string& secret_file);
+  explicit TcpWorker(const std::string& secret_file, const std::string& host = "127.0.0.1");
   const std::string& address() const { return address_; }
   Process& process() { return process_; }
 

@@ -19,7 +19,8 @@ struct WalkOptions {
 // Asks every question undisturbed; then again and again, until so many times workers were killed or
 // stopped (one or all, in prefill, in decode, while the group is being made). Checks that every
 // stream ended with the tokens, text, logprobs and usage of the undisturbed one, and that the
-// server has lost nothing by it. Prints the longest time that a stream stood still.
+// server has lost nothing by it. Prints the longest time that a stream stood still: under a second
+// where workers are killed. What is checked of it is a hang limit, for machines that are busy.
 void WalkAndCheck(const WalkOptions& options);
 
 }  // namespace tessera::tests

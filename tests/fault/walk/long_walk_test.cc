@@ -1,9 +1,10 @@
-// The same for long: 200 losses, and what is left behind after 500.
+// The same for long: 200 losses, 100 cuts, and what is left behind after 500.
 #include <signal.h>
 
 #include <catch2/catch.hpp>
 #include <cstdio>
 
+#include "tests/fault/walk/cut_walk.h"
 #include "tests/fault/walk/kill_walk.h"
 #include "tests/fault/walk/resources.h"
 #include "tests/integration/server/api.h"
@@ -15,7 +16,31 @@ namespace {
 
 TEST_CASE("200 kills over four ranks change no stream") {
   WalkAndCheck({.layout = {"--tp", "2", "--pp", "2"}, .losses = 100, .stops = false, .seed = 3});
-  WalkAndCheck({.layout = {"--tp", "3"}, .losses = 100, .seed = 4});
+  WalkAndCheck({.layout = {"--tp", "3"}, .losses = 60, .seed = 4});
+  WalkAndCheck({.layout = {"--tp", "2", "--speculate", "ngram"}, .losses = 40, .seed = 5});
+}
+
+constexpr auto kFirst = TwoHosts::Host::kFirst;
+constexpr auto kSecond = TwoHosts::Host::kSecond;
+
+TEST_CASE("30 cuts between three tensor-parallel ranks change no stream") {
+  CutAndCheck(
+      {.layout = {"--tp", "3"}, .workers = {kFirst, kSecond, kSecond}, .cuts = 30, .seed = 5});
+}
+
+TEST_CASE("30 cuts between two stages of two ranks change no stream") {
+  CutAndCheck({.layout = {"--tp", "2", "--pp", "2"},
+               .workers = {kFirst, kFirst, kSecond, kSecond},
+               .cuts = 30,
+               .seed = 6});
+}
+
+TEST_CASE("40 cuts of one of two replicas change no stream") {
+  CutAndCheck({.layout = {"--dp", "2", "--tp", "2"},
+               .workers = {kFirst, kFirst, kFirst, kSecond},
+               .spared = true,
+               .cuts = 40,
+               .seed = 7});
 }
 
 // Every request in it, and every step, has ended when it returns.
