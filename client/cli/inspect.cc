@@ -12,6 +12,7 @@
 #include "shard_loader/load/checkpoint.h"
 #include "shard_loader/load/describe.h"
 #include "shard_loader/load/formats.h"
+#include "shard_loader/plan/byte_size.h"
 #include "shard_loader/status_macros.h"
 
 namespace tessera::client {
@@ -44,6 +45,7 @@ struct PlanFlags {
   std::string format;
   bool json = false;
   std::string dtype = "auto";
+  std::string kv_offload_dir;
   shard_loader::PlanRequest request;
 };
 
@@ -97,6 +99,28 @@ void AddFormat(CLI::App& command, std::string& format) {
       .add_option("--format", format,
                   "Format to read the folder as; default: the first one that it holds")
       ->check(CLI::IsMember(shard_loader::FormatNames()));
+}
+
+void AddOffload(CLI::App& command, PlanFlags& flags) {
+  CLI::Option* size = command.add_option_function<std::string>(
+      "--kv-offload",
+      [&request = flags.request](const std::string& text) {
+        const std::optional<int64_t> bytes = shard_loader::ParseBytes(text);
+        if (!bytes) {
+          throw CLI::ValidationError("--kv-offload",
+                                     "'" + text + "' is not a size above 0, like 512MiB or 4GiB");
+        }
+        request.offload_bytes = *bytes;
+        request.memory = true;
+      },
+      "Room of each rank for KV blocks that are evicted from the cache, like 4GiB; implies "
+      "--memory");
+  size->type_name("SIZE");
+  command
+      .add_option("--kv-offload-path", flags.kv_offload_dir,
+                  "Folder for a file that is that room: it takes no memory then")
+      ->type_name("DIR")
+      ->needs(size);
 }
 
 }  // namespace
@@ -165,8 +189,10 @@ void AddPlan(CLI::App& app, Context& context) {
       ->add_option("--num-kv-blocks", request.num_kv_blocks,
                    "Blocks of the KV cache; 0: as many as fit")
       ->capture_default_str();
+  AddOffload(*command, *flags);
   command->add_flag("--json", flags->json, "Print JSON");
   command->callback([flags, &context] {
+    flags->request.offload_to_file = !flags->kv_offload_dir.empty();
     context.action = [flags, &context] { return RunPlan(*flags, context); };
   });
 }

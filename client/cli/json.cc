@@ -87,7 +87,12 @@ Json ToJson(const EngineFigures& engine) {
           {"time_to_first_token", ToJson(engine.time_to_first_token)},
           {"inter_token", ToJson(engine.inter_token)},
           {"end_to_end", ToJson(engine.end_to_end)},
-          {"step_time", ToJson(engine.step_time)}};
+          {"step_time", ToJson(engine.step_time)},
+          {"kv_slots_total", engine.kv_slots_total},
+          {"kv_slots_used", engine.kv_slots_used},
+          {"blocks_spilled_total", engine.blocks_spilled_total},
+          {"blocks_fetched_total", engine.blocks_fetched_total},
+          {"fetched_tokens_total", engine.fetched_tokens_total}};
 }
 
 Json ToJson(const GroupStatus& group) {

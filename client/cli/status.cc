@@ -123,6 +123,12 @@ void PrintStatus(const ServerStatus& status, const Context& context) {
       << " computed of prompts, " << engine.steps_total << " steps\n"
       << "KV blocks: " << engine.kv_blocks_free << " of " << engine.kv_blocks_total << " free, "
       << engine.preemptions_total << " preemptions\n";
+  if (engine.kv_slots_total > 0) {
+    out << "KV offload: " << engine.kv_slots_used << " of " << engine.kv_slots_total
+        << " slots in use, " << engine.blocks_spilled_total << " blocks spilled, "
+        << engine.blocks_fetched_total << " fetched (" << engine.fetched_tokens_total
+        << " tokens)\n";
+  }
   PrintTimes(engine, out);
   out.flush();
 }

@@ -189,7 +189,12 @@ EngineFigures FromProto(const v1::EngineFigures& engine) {
           .time_to_first_token = FromProto(engine.time_to_first_token()),
           .inter_token = FromProto(engine.inter_token()),
           .end_to_end = FromProto(engine.end_to_end()),
-          .step_time = FromProto(engine.step_time())};
+          .step_time = FromProto(engine.step_time()),
+          .kv_slots_total = engine.kv_slots_total(),
+          .kv_slots_used = engine.kv_slots_used(),
+          .blocks_spilled_total = engine.blocks_spilled_total(),
+          .blocks_fetched_total = engine.blocks_fetched_total(),
+          .fetched_tokens_total = engine.fetched_tokens_total()};
 }
 
 GroupStatus FromProto(const v1::GroupStatus& group) {

@@ -86,6 +86,11 @@ struct EngineFigures {
   LatencyFigures inter_token;
   LatencyFigures end_to_end;
   LatencyFigures step_time;
+  uint64_t kv_slots_total = 0;
+  uint64_t kv_slots_used = 0;
+  uint64_t blocks_spilled_total = 0;
+  uint64_t blocks_fetched_total = 0;
+  uint64_t fetched_tokens_total = 0;
 };
 
 struct GroupStatus {

@@ -15,6 +15,7 @@
 #include "absl/strings/str_replace.h"
 #include "proto/rpc/version.h"
 #include "server/app/exit_code.h"
+#include "server/app/offload_flags.h"
 #include "shard_loader/load/formats.h"
 
 namespace tessera::server {
@@ -40,6 +41,7 @@ struct RawFlags {
   double drain_timeout = 30;
   double priority_aging = 10;
   bool no_prefix_cache = false;
+  OffloadFlags offload;
   std::vector<std::string> tenant_weights;
 };
 
@@ -192,6 +194,7 @@ void AddLimitFlags(CLI::App& app, ServerOptions& options, RawFlags& raw) {
   app.add_flag("--no-prefix-cache", raw.no_prefix_cache,
                "Compute every prompt in full, also where an earlier one began like it")
       ->group(name);
+  AddOffloadFlags(app, name, raw.offload);
   app.add_option("--max-queue", options.engine.max_queue,
                  "Requests that wait for their first step; more are refused")
       ->check(CLI::Range(1, 1 << 20))
@@ -361,6 +364,7 @@ std::variant<ServerOptions, FlagsExit, ListKernels> ParseFlags(int argc, const c
   std::string problem = ParseWeights(raw.tenant_weights, options.engine.tenant_weights);
   if (problem.empty()) problem = CheckTogether(options);
   if (problem.empty()) problem = ResolveSpeculation(options);
+  if (problem.empty()) problem = ResolveOffload(raw.offload, options);
   for (const CLI::Option* option : app.get_options()) {
     if (option->get_group() == kSimulation && option->count() > 0 && options.group.device != "sim")
       problem = absl::StrCat(option->get_name(), " is for --device sim");

@@ -25,6 +25,7 @@
 #include "server/executor/group_executor.h"
 #include "server/frontend/frontend_server.h"
 #include "shard_loader/model/dtype.h"
+#include "shard_loader/plan/memory.h"
 #include "shard_loader/status_macros.h"
 
 namespace tessera::server {
@@ -67,6 +68,16 @@ absl::Status CompleteGroupOptions(ServerOptions& options, const LoadedModel& mod
   return absl::OkStatus();
 }
 
+std::string OffloadLine(const GroupOptions& group) {
+  if (group.kv_offload_bytes == 0) return "";
+  return absl::StrCat(
+      "  offload  evicted KV blocks, up to ", shard_loader::FormatBytes(group.kv_offload_bytes),
+      " of each rank, ",
+      group.kv_offload_dir.empty()
+          ? std::string("in memory (--kv-offload)\n")
+          : absl::StrCat("in a file in ", group.kv_offload_dir, " (--kv-offload-path)\n"));
+}
+
 // What runs, on what, and why so: told when the group is ready.
 std::string Banner(const ServerOptions& options, const LoadedModel& model, const GroupStatus& group,
                    const std::string& numerics_id) {
@@ -102,7 +113,7 @@ std::string Banner(const ServerOptions& options, const LoadedModel& model, const
                         ? std::string("from the text (--speculate ngram)\n")
                         : absl::StrCat("by ", options.draft_dir, " (--draft)\n"));
   }
-  absl::StrAppend(&text, "  numerics ", numerics_id);
+  absl::StrAppend(&text, OffloadLine(options.group), "  numerics ", numerics_id);
   return text;
 }
 

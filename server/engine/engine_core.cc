@@ -184,6 +184,8 @@ void EngineCore::OnReady(uint64_t epoch, const GroupFacts& facts, absl::Time now
   facts_ = facts;
   urgent_ = absl::InfiniteFuture();
   sent_.clear();
+  last_reported_ = absl::InfinitePast();
+  pace_ = PromptPace();
   scheduler_ = std::make_unique<Scheduler>(SchedulerOptions{
       .max_num_batched_tokens = facts.max_num_batched_tokens,
       .max_num_seqs = facts.max_num_seqs,
@@ -193,6 +195,7 @@ void EngineCore::OnReady(uint64_t epoch, const GroupFacts& facts, absl::Time now
       .max_in_flight = facts.stages + 1,
       .stages = facts.stages,
       .prefix_cache = options_.prefix_cache,
+      .num_kv_slots = options_.prefix_cache ? facts.num_kv_slots : 0,
       .queue = {.aging = options_.priority_aging, .weights = options_.tenant_weights}});
   for (uint64_t key : Keys()) Admit(key, *live_.at(key));
 }
@@ -209,6 +212,9 @@ void EngineCore::OnLost(uint64_t epoch, const absl::Status& why, absl::Time now)
     }
   }
   earlier_preemptions_ += scheduler_->num_preemptions();
+  earlier_spilled_ += scheduler_->prefix_cache().spilled_total();
+  earlier_fetched_ += scheduler_->prefix_cache().fetched_total();
+  earlier_fetched_tokens_ += scheduler_->num_fetched_tokens();
   queue_rate_.Interrupt();
   // OnReady gives every log to a new one.
   scheduler_.reset();
@@ -257,8 +263,8 @@ void EngineCore::OnStep(uint64_t epoch, StepResult result) {
   if (!ready() || epoch != epoch_) return;
   if (scheduler_->flights().empty() || scheduler_->flights().front().step != result.step) return;
   ++environment_.counters->steps_total;
-  environment_.counters->step_time.Add(now_ - sent_.front());
-  sent_.pop_front();
+  environment_.counters->step_time.Add(now_ - sent_.front().at);
+  LearnPace();
   for (SequenceResult& part : result.results) Apply(result.step, part);
   std::vector<uint64_t> keys;  // of the requests that had a part in it
   for (const Scheduler::Part& part : scheduler_->flights().front().parts) {
@@ -505,13 +511,15 @@ bool EngineCore::NextStep() {
     }
     live.group->Describe(*member, start);
   }
-  CountPrefill(*step);
-  sent_.push_back(now_);
+  uint32_t tokens = 0;
+  for (const SequenceStep& entry : step->entries) tokens += entry.num_tokens;
+  sent_.push_back({now_, tokens, CountPrefill(*step)});
   environment_.executor->Submit(epoch_, *step);
   return true;
 }
 
-void EngineCore::CountPrefill(const Step& step) {
+uint32_t EngineCore::CountPrefill(const Step& step) {
+  uint32_t computed = 0;
   const std::vector<Scheduler::Part>& parts = scheduler_->flights().back().parts;
   for (size_t i = 0; i < step.entries.size(); ++i) {
     const auto [key, member] = places_.at(step.entries[i].sequence);
@@ -520,8 +528,20 @@ void EngineCore::CountPrefill(const Step& step) {
     const bool drawn = length > live_.at(key)->group->request().prompt.size();
     const bool ahead = parts[i].end > length;
     if (step.entries[i].num_tokens == 1 && (drawn || ahead)) continue;
-    environment_.counters->prefill_tokens_total += step.entries[i].num_tokens;
+    computed += step.entries[i].num_tokens;
   }
+  environment_.counters->prefill_tokens_total += computed;
+  return computed;
+}
+
+void EngineCore::LearnPace() {
+  const Sent sent = sent_.front();
+  sent_.pop_front();
+  // It began when the one before it was done.
+  const absl::Duration took = now_ - std::max(sent.at, std::exchange(last_reported_, now_));
+  if (facts_.num_kv_slots == 0) return;
+  pace_.Add(sent.tokens, sent.prompt_tokens, absl::ToDoubleSeconds(took));
+  scheduler_->SetOffloadCosts({facts_.kv_fetch_seconds, pace_.token_seconds()});
 }
 
 void EngineCore::PublishFigures() {
@@ -532,6 +552,12 @@ void EngineCore::PublishFigures() {
   if (!ready()) return;
   counters.kv_blocks_total = scheduler_->pool().num_blocks();
   counters.kv_blocks_free = scheduler_->pool().num_available();
+  const PrefixCache& cache = scheduler_->prefix_cache();
+  counters.kv_slots_total = cache.num_slots();
+  counters.kv_slots_used = cache.num_spilled();
+  counters.blocks_spilled_total = earlier_spilled_ + cache.spilled_total();
+  counters.blocks_fetched_total = earlier_fetched_ + cache.fetched_total();
+  counters.fetched_tokens_total = earlier_fetched_tokens_ + scheduler_->num_fetched_tokens();
   counters.preemptions_total = earlier_preemptions_ + scheduler_->num_preemptions();
 }
 

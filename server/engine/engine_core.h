@@ -110,7 +110,9 @@ class EngineCore {
   // Counts tokens of answer `index` that have just entered the log.
   void CountTokens(Live& live, uint32_t index, size_t count);
   // Counts what a step that has just been scheduled computes of prompts and replayed logs.
-  void CountPrefill(const Step& step);
+  uint32_t CountPrefill(const Step& step);
+  // Learns from the oldest step under way, which has been reported, what computing costs.
+  void LearnPace();
   // Makes the sequences, tells Accepted, and gives them to the scheduler; or ends the request.
   void Admit(uint64_t key, Live& live);
   // Why a request can never be answered here; `longest` tokens are the most of one sequence.
@@ -161,11 +163,23 @@ class EngineCore {
   std::map<std::pair<std::string, int32_t>, uint64_t> queued_tokens_;  // by tenant and priority
   QueueRate queue_rate_;
   absl::Time now_ = absl::InfiniteFuture();
-  std::deque<absl::Time> sent_;  // when the steps under way were
+  // A step under way: when it was sent, and what it computes.
+  struct Sent {
+    absl::Time at;
+    uint32_t tokens = 0;
+    uint32_t prompt_tokens = 0;
+  };
+  std::deque<Sent> sent_;
+  absl::Time last_reported_ = absl::InfinitePast();
+  PromptPace pace_;
   uint64_t epoch_ = 0;
   GroupFacts facts_;
   std::unique_ptr<Scheduler> scheduler_;  // while there is a group
-  uint64_t earlier_preemptions_ = 0;      // of former epochs
+  // Of former epochs.
+  uint64_t earlier_preemptions_ = 0;
+  uint64_t earlier_spilled_ = 0;
+  uint64_t earlier_fetched_ = 0;
+  uint64_t earlier_fetched_tokens_ = 0;
   absl::Time urgent_ =
       absl::InfiniteFuture();  // while the group is away: when to offer without room
   Suspects suspects_;

@@ -19,11 +19,13 @@ struct GroupFacts {
   std::string weights_version;
   uint32_t block_size = 16;  // tokens per KV block
   uint32_t num_kv_blocks = 0;
+  uint32_t num_kv_slots = 0;  // for evicted blocks
   uint32_t max_model_len = 0;
   uint32_t max_num_batched_tokens = 0;
   uint32_t max_num_seqs = 0;
   uint32_t stages = 1;                  // of the pipeline
   uint32_t num_speculative_tokens = 0;  // that workers guess at a time, at most
+  double kv_fetch_seconds = 0;          // of a block from its slot, as the slowest rank measured it
 };
 
 struct RankStatus {

@@ -196,6 +196,11 @@ absl::Status GroupLife::Load(std::optional<GroupPlan>& plan) {
       status.ranks[rank].load_fraction = 1;
     }
   });
+  plan->facts.kv_fetch_seconds = 0;
+  for (const Reply& reply : loaded) {
+    plan->facts.kv_fetch_seconds =
+        std::max(plan->facts.kv_fetch_seconds, reply.loaded().kv_fetch_ns() * 1e-9);
+  }
   return absl::OkStatus();
 }
 

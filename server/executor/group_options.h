@@ -75,6 +75,10 @@ struct GroupOptions {
   // 2048. At least max_num_seqs.
   uint32_t max_num_batched_tokens = 0;
   uint32_t num_kv_blocks = 0;  // 0: what the ranks' memory holds
+  // For evicted KV blocks, of each rank: of its host's memory or, where a folder is given, of a
+  // file there. 0: they are lost.
+  int64_t kv_offload_bytes = 0;
+  std::string kv_offload_dir;
   uint32_t max_logprobs = 20;
   SpeculationOptions speculation;
 

@@ -249,6 +249,19 @@ absl::Status CheckDraft(const GroupOptions& options) {
                    " ids, the model one of ", own, "; give a draft model with the same tokenizer"));
 }
 
+// Slots in the memory of hosts whose devices hold everything else.
+absl::Status CheckOffload(const shard_loader::MemoryPlan& plan, const Memory& host) {
+  int64_t needed = 0;
+  for (const shard_loader::RankMemory& rank : plan.ranks) {
+    needed = host.shared ? needed + rank.offload : std::max(needed, rank.offload);
+  }
+  if (needed <= host.bytes) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("--kv-offload needs ", shard_loader::FormatBytes(needed), " of the memory of ",
+                   host.shared ? "the host" : "a host", ", which has ",
+                   shard_loader::FormatBytes(host.bytes), "; give less"));
+}
+
 void Fill(const SpeculationOptions& options, v1::Speculation* out) {
   out->set_num_tokens(options.num_tokens);
   out->set_ngram_min(options.ngram_min);
@@ -305,8 +318,13 @@ absl::StatusOr<GroupPlan> DecideGroup(const GroupOptions& options,
                                 .available_bytes = available.bytes,
                                 .ranks_share_memory = available.shared,
                                 .on_device = IsCuda(plan.kernel_numerics),
-                                .draft = draft == nullptr ? nullptr : &draft->spec()});
+                                .draft = draft == nullptr ? nullptr : &draft->spec(),
+                                .offload_bytes = options.kv_offload_bytes,
+                                .offload_to_file = !options.kv_offload_dir.empty()});
   RETURN_IF_ERROR(memory.fits);
+  if (IsCuda(plan.kernel_numerics)) {
+    RETURN_IF_ERROR(CheckOffload(memory, AvailableMemoryOfEach(options, descriptions)));
+  }
 
   shard_loader::NumericsId numerics{
       .kernel_set = plan.kernel_numerics,
@@ -319,6 +337,7 @@ absl::StatusOr<GroupPlan> DecideGroup(const GroupOptions& options,
                 .weights_version = checkpoint.weights_version(),
                 .block_size = static_cast<uint32_t>(shard_loader::kKvBlockTokens),
                 .num_kv_blocks = static_cast<uint32_t>(memory.num_kv_blocks),
+                .num_kv_slots = static_cast<uint32_t>(memory.num_kv_slots),
                 .max_model_len = static_cast<uint32_t>(memory.max_model_len),
                 .max_num_batched_tokens = budget,
                 .max_num_seqs = options.max_num_seqs,
@@ -355,6 +374,8 @@ absl::StatusOr<std::vector<v1::Load>> LoadCommands(
     load.set_kernels(kernels->name());
     load.set_numerics_id(plan.facts.numerics_id);
     load.set_num_kv_blocks(plan.facts.num_kv_blocks);
+    load.set_num_kv_slots(plan.facts.num_kv_slots);
+    load.set_kv_offload_dir(options.kv_offload_dir);
     load.set_max_model_len(plan.facts.max_model_len);
     load.set_max_num_batched_tokens(plan.facts.max_num_batched_tokens);
     load.set_max_num_seqs(plan.facts.max_num_seqs);

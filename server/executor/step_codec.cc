@@ -44,6 +44,17 @@ void ToProto(const SequenceStart& from, v1::SequenceStart* to) {
   to->set_candidates(from.candidates);
 }
 
+v1::BlockCopy::Kind ToProto(BlockCopy::Kind kind) {
+  switch (kind) {
+    case BlockCopy::Kind::kSpill:
+      return v1::BlockCopy::SPILL;
+    case BlockCopy::Kind::kFetch:
+      return v1::BlockCopy::FETCH;
+    default:
+      return v1::BlockCopy::COPY;
+  }
+}
+
 Finish FromProto(v1::SequenceResult::Finish finish) {
   switch (finish) {
     case v1::SequenceResult::RUNNING:
@@ -98,6 +109,7 @@ void ToProto(const Step& step, v1::Step* to) {
     v1::BlockCopy* copy = to->add_copies();
     copy->set_from(from.from);
     copy->set_to(from.to);
+    copy->set_kind(ToProto(from.kind));
   }
 }
 

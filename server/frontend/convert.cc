@@ -141,6 +141,11 @@ v1::EngineFigures ToProto(const std::vector<const Counters*>& replicas, absl::Ti
   out.set_queued(sum(&Counters::queued));
   out.set_cached_tokens_total(sum(&Counters::cached_tokens_total));
   out.set_prefill_tokens_total(sum(&Counters::prefill_tokens_total));
+  out.set_kv_slots_total(sum(&Counters::kv_slots_total));
+  out.set_kv_slots_used(sum(&Counters::kv_slots_used));
+  out.set_blocks_spilled_total(sum(&Counters::blocks_spilled_total));
+  out.set_blocks_fetched_total(sum(&Counters::blocks_fetched_total));
+  out.set_fetched_tokens_total(sum(&Counters::fetched_tokens_total));
   double rate = 0;
   for (const Counters* counters : replicas) rate += counters->output_tokens.Read(now);
   out.set_output_tokens_per_second(rate);

@@ -20,6 +20,8 @@ struct Counters {
   Count queued{0};  // of those: have not been in any step yet
   Count kv_blocks_total{0};
   Count kv_blocks_free{0};
+  Count kv_slots_total{0};  // for evicted blocks, outside the cache
+  Count kv_slots_used{0};
   // Since the start.
   Count requests_total{0};  // accepted by the engine
   Count requests_failed{0};
@@ -31,6 +33,9 @@ struct Counters {
   Count tokens_replayed_total{0};  // of running requests whose group was lost
   Count cached_tokens_total{0};    // of prompts: found in the prefix cache
   Count prefill_tokens_total{0};   // computed of prompts, and of logs computed again
+  Count blocks_spilled_total{0};
+  Count blocks_fetched_total{0};
+  Count fetched_tokens_total{0};  // in them, not computed
   // Nanoseconds, while there are requests: with a step under way, and without one.
   Count workers_ns{0};
   Count server_ns{0};

@@ -17,7 +17,10 @@ constexpr size_t kMostDeferred = 64;
 Scheduler::Scheduler(const SchedulerOptions& options)
     : options_(options),
       pool_(options.num_blocks),
-      cache_({.block_size = options.block_size, .enabled = options.prefix_cache}, &pool_),
+      cache_({.block_size = options.block_size,
+              .enabled = options.prefix_cache,
+              .num_slots = options.num_kv_slots},
+             &pool_),
       queue_(options.queue) {
   assert(options.block_size > 0 && options.max_num_seqs > 0 && options.stages > 0);
   assert(options.max_num_batched_tokens >= options.max_num_seqs);
@@ -149,6 +152,7 @@ std::optional<Step> Scheduler::Next(absl::Time now) {
   if (draft.step.entries.empty()) return std::nullopt;
   draft.step.ends = std::move(ends_);
   ends_.clear();
+  draft.step.copies = cache_.TakeCopies();
   draft.step.step = draft.flight.step = next_step_++;
   flights_.push_back(std::move(draft.flight));
   return std::move(draft.step);
@@ -290,9 +294,9 @@ void Scheduler::Admit(Draft& draft) {
     const FairQueue::Turn turn = queue_.Next(draft.now);
     if (turn.waiter == nullptr) break;
     Entry* entry = entries_.at(turn.waiter->sequence).get();
-    std::vector<uint32_t> found;
+    Cached found;
     if (!entry->holds() && entry->info.reads_cache) {
-      found = cache_.Find(entry->chain, *entry->info.log);
+      found = FindCached(*entry);
       if (deferred.size() < kMostDeferred && ComingSoon(*entry, found.size())) {
         queue_.Erase(&entry->waiter);
         deferred.push_back(entry);
@@ -300,7 +304,7 @@ void Scheduler::Admit(Draft& draft) {
       }
     }
     entry->level = turn.level;
-    if (MakeRoom(*entry, found, draft)) {
+    if (MakeRoom(*entry, found.blocks, draft)) {
       Start(entry, found, draft);
     } else if (num_resident() == 0 && entry->holds()) {
       LetGo(entry);  // it holds a block more than it would need alone
@@ -309,6 +313,28 @@ void Scheduler::Admit(Draft& draft) {
     }
   }
   for (Entry* entry : deferred) queue_.Push(&entry->waiter);
+}
+
+void Scheduler::SetOffloadCosts(const OffloadCosts& costs) {
+  offload_costs_ = costs;
+  cache_.SetSpills(FetchIsCheaper(costs, 1, options_.block_size));
+}
+
+uint32_t Scheduler::CachedTokens(const Entry& entry, size_t found) const {
+  // At least one token is computed: a step without one would draw nothing.
+  return std::min(static_cast<uint32_t>(found) * options_.block_size,
+                  static_cast<uint32_t>(entry.info.log->size()) - 1);
+}
+
+Scheduler::Cached Scheduler::FindCached(const Entry& entry) const {
+  Cached found;
+  found.blocks = cache_.Find(entry.chain, *entry.info.log);
+  found.spilled = cache_.FindSpilled(entry.chain, *entry.info.log, found.blocks);
+  const uint32_t saved =
+      CachedTokens(entry, found.size()) - CachedTokens(entry, found.blocks.size());
+  const auto fetched = static_cast<uint32_t>(found.spilled.size());
+  if (!FetchIsCheaper(offload_costs_, fetched, saved)) found.spilled.clear();
+  return found;
 }
 
 bool Scheduler::ComingSoon(const Entry& entry, size_t found) const {
@@ -322,22 +348,23 @@ bool Scheduler::ComingSoon(const Entry& entry, size_t found) const {
   });
 }
 
-void Scheduler::Start(Entry* entry, const std::vector<uint32_t>& found, Draft& draft) {
+void Scheduler::Start(Entry* entry, const Cached& found, Draft& draft) {
   queue_.Erase(&entry->waiter);
   std::erase(forks_, entry);
   entry->resident = true;
   residents_.insert(std::upper_bound(residents_.begin(), residents_.end(), entry, Before), entry);
-  if (!found.empty()) {
-    cache_.Take(entry->chain, found);
-    entry->blocks = found;
-    // At least one token is computed: a step without one would draw nothing.
-    entry->cached = std::min(static_cast<uint32_t>(found.size()) * options_.block_size,
-                             static_cast<uint32_t>(entry->info.log->size()) - 1);
+  if (found.size() > 0) {
+    cache_.Take(entry->chain, found.blocks);
+    entry->blocks = found.blocks;
+    const std::vector<uint32_t> fetched = cache_.Fetch(entry->chain, found.spilled);
+    entry->blocks.insert(entry->blocks.end(), fetched.begin(), fetched.end());
+    entry->cached = CachedTokens(*entry, found.size());
+    num_fetched_tokens_ += entry->cached - CachedTokens(*entry, found.blocks.size());
   }
   if (entry->copied_block) {
     const uint32_t from = *std::exchange(entry->copied_block, std::nullopt);
     const uint32_t to = pool_.Allocate(1)->front();
-    draft.step.copies.push_back({from, to});
+    cache_.Owe({from, to});
     entry->blocks.push_back(to);
     pool_.Release(from);
   }

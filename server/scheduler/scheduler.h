@@ -13,6 +13,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/time/time.h"
 #include "server/kv/block_pool.h"
+#include "server/kv/offload_costs.h"
 #include "server/kv/prefix_cache.h"
 #include "server/scheduler/fair_queue.h"
 #include "server/scheduler/step.h"
@@ -29,6 +30,7 @@ struct SchedulerOptions {
   // sent: a sequence is in every stages-th step, and the sequences are spread over the others.
   uint32_t stages = 1;
   bool prefix_cache = true;
+  uint32_t num_kv_slots = 0;  // for evicted blocks, outside the cache; only with prefix_cache
   FairQueue::Options queue;
 };
 
@@ -80,6 +82,10 @@ class Scheduler {
   // A paused sequence is not scheduled and keeps its blocks until others need them.
   void SetPaused(uint64_t sequence, bool paused);
 
+  // What decides whether spilled blocks are fetched or computed again; known better as time goes
+  // by.
+  void SetOffloadCosts(const OffloadCosts& costs);
+
   // The next step, or nothing where nothing can be computed now or max_in_flight are under way.
   // `starts` hold sequence, admission and what is cached: the rest is the log's.
   std::optional<Step> Next(absl::Time now);
@@ -105,6 +111,7 @@ class Scheduler {
   uint32_t num_resident() const { return static_cast<uint32_t>(residents_.size()); }
   uint32_t num_waiting() const { return static_cast<uint32_t>(entries_.size()) - num_resident(); }
   uint64_t num_preemptions() const { return num_preemptions_; }
+  uint64_t num_fetched_tokens() const { return num_fetched_tokens_; }
   const BlockPool& pool() const { return pool_; }
   const PrefixCache& prefix_cache() const { return cache_; }
 
@@ -141,6 +148,13 @@ class Scheduler {
     }
   };
 
+  // What a sequence that begins finds of its log.
+  struct Cached {
+    std::vector<uint32_t> blocks;
+    std::vector<uint32_t> spilled;  // nodes behind them, to be fetched
+    size_t size() const { return blocks.size() + spilled.size(); }
+  };
+
   // The work of one Next().
   struct Draft {
     absl::Time now;
@@ -166,9 +180,12 @@ class Scheduler {
   // How many sequences that generate a step takes, so that the stages have equal ones.
   uint32_t GeneratingShare() const;
   void Admit(Draft& draft);
+  Cached FindCached(const Entry& entry) const;
+  // Tokens that need not be computed where so many blocks of the log are found.
+  uint32_t CachedTokens(const Entry& entry, size_t found) const;
   // Whether a running prompt computes the block behind the `found` ones: worth waiting for.
   bool ComingSoon(const Entry& entry, size_t found) const;
-  void Start(Entry* entry, const std::vector<uint32_t>& found, Draft& draft);
+  void Start(Entry* entry, const Cached& found, Draft& draft);
   // Grants `tokens` of a resident sequence, with the blocks that they need. False where it was
   // itself preempted for them.
   bool Grant(Entry* entry, uint32_t tokens, Draft& draft);
@@ -187,6 +204,7 @@ class Scheduler {
   void EnterBlocks(Entry* entry);
 
   const SchedulerOptions options_;
+  OffloadCosts offload_costs_;
   BlockPool pool_;
   PrefixCache cache_;
   FairQueue queue_;
@@ -199,6 +217,7 @@ class Scheduler {
   uint64_t next_order_ = 1;
   uint64_t next_step_ = 1;
   uint64_t num_preemptions_ = 0;
+  uint64_t num_fetched_tokens_ = 0;
 };
 
 }  // namespace tessera::server

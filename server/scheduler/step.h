@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "server/kv/block_copy.h"
+
 namespace tessera::server {
 
 struct TokenBias {
@@ -56,14 +58,6 @@ struct SequenceStep {
   uint32_t num_tokens = 0;
   std::vector<uint32_t> new_blocks;
   uint32_t max_ids = 1;
-};
-
-// The contents of one KV block, in all layers, are copied to another.
-struct BlockCopy {
-  uint32_t from = 0;
-  uint32_t to = 0;
-
-  friend bool operator==(const BlockCopy&, const BlockCopy&) = default;
 };
 
 struct Step {

@@ -28,6 +28,8 @@ struct PlanRequest {
   StepLimits limits{256, 64};                // the defaults of CPUs
   int64_t max_model_len = 0;                 // 0: the model's context length
   int64_t num_kv_blocks = 0;                 // 0: automatic
+  int64_t offload_bytes = 0;                 // of each rank, for evicted KV blocks; 0: none
+  bool offload_to_file = false;              // else of the host's memory
   std::optional<int64_t> available_bytes;    // absent: this host's, within its cgroup
   bool ranks_share_memory = true;            // false: one host, or device, per rank
   int replicas = 1;                          // of the group; they share the host's memory too

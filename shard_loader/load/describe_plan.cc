@@ -1,7 +1,10 @@
 #include <algorithm>
+#include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "shard_loader/io/host_memory.h"
 #include "shard_loader/load/describe.h"
 #include "shard_loader/load/load_shard.h"
@@ -49,6 +52,9 @@ void AddMemory(const MemoryPlan& memory, const MemoryOptions& options, json& rep
         {"process", rank.process}, {"kv_per_block", rank.kv_per_block},
         {"kv", rank.kv},           {"total", rank.total()},
         {"staging", rank.staging}};
+    if (options.offload_bytes > 0) {
+      report["ranks"][rank.rank]["memory"]["kv_offload"] = rank.slots;
+    }
   }
   report["memory"] = {{"kv_dtype", KvFormatName(options.kv_dtype)},
                       {"max_model_len", memory.max_model_len},
@@ -59,6 +65,10 @@ void AddMemory(const MemoryPlan& memory, const MemoryOptions& options, json& rep
                       {"needed_bytes", memory.needed_bytes},
                       {"available_bytes", memory.available_bytes},
                       {"shared", options.ranks_share_memory}};
+  if (options.offload_bytes > 0) {
+    report["memory"]["num_kv_slots"] = memory.num_kv_slots;
+    report["memory"]["kv_offload_to_file"] = options.offload_to_file;
+  }
   report["fits"] = memory.fits.ok();
   if (!memory.fits.ok()) report["why"] = std::string(memory.fits.message());
 }
@@ -88,6 +98,17 @@ std::string CutLines(const json& report) {
   return text;
 }
 
+std::string OffloadLine(const json& report) {
+  const json& memory = report["memory"];
+  if (!memory.contains("num_kv_slots")) return "";
+  std::vector<std::string> bytes;
+  for (const json& rank : report["ranks"]) bytes.push_back(Bytes(rank["memory"]["kv_offload"]));
+  return absl::StrCat(
+      "KV offload: ", memory["num_kv_slots"].get<int64_t>(), " blocks outside the cache; by rank ",
+      absl::StrJoin(bytes, ", "),
+      memory["kv_offload_to_file"].get<bool>() ? " in a file" : " of the host's memory", "\n");
+}
+
 std::string MemoryLines(const json& report) {
   std::string text = absl::StrFormat("\n%-5s %-11s %-11s %-11s %-11s %-11s %s\n", "rank", "weights",
                                      "workspace", "process", "kv/block", "kv", "total");
@@ -103,6 +124,7 @@ std::string MemoryLines(const json& report) {
                   memory["kv_tokens"].get<int64_t>(), " tokens of ",
                   memory["kv_dtype"].get<std::string>(), "; a sequence has up to ",
                   memory["max_model_len"].get<int64_t>(), "\n");
+  text += OffloadLine(report);
   if (report["fits"].get<bool>()) {
     absl::StrAppend(&text, "fits: needs ", Bytes(memory["needed_bytes"]), " of ",
                     Bytes(memory["available_bytes"]),
@@ -129,6 +151,8 @@ absl::StatusOr<MemoryOptions> ToMemoryOptions(const Checkpoint& checkpoint,
   options.limits = request.limits;
   options.max_model_len = request.max_model_len;
   options.num_kv_blocks = request.num_kv_blocks;
+  options.offload_bytes = request.offload_bytes;
+  options.offload_to_file = request.offload_to_file;
   options.ranks_share_memory = request.ranks_share_memory;
   options.stored_dtype = checkpoint.dtype();
   if (request.max_model_len < 0 || request.max_model_len > checkpoint.spec().context_length) {

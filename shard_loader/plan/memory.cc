@@ -75,11 +75,25 @@ void AddDraft(const MemoryOptions& options, RankMemory& memory) {
   memory.kv_per_block += KvBytesPerBlock(*options.draft, (*plans)[0], options.kv_dtype);
 }
 
+// As many slots as every rank's part of the cache has room for.
+void AddOffload(const MemoryOptions& options, const std::vector<int64_t>& block_bytes,
+                MemoryPlan& plan) {
+  if (options.offload_bytes <= 0) return;
+  const int64_t largest = *std::max_element(block_bytes.begin(), block_bytes.end());
+  plan.num_kv_slots = options.offload_bytes / std::max<int64_t>(1, largest);
+  for (size_t rank = 0; rank < plan.ranks.size(); ++rank) {
+    RankMemory& memory = plan.ranks[rank];
+    memory.slots = plan.num_kv_slots * block_bytes[rank];
+    memory.offload = options.offload_to_file ? block_bytes[rank] : memory.slots;
+  }
+}
+
 // Without looking for advice, so that advice may call it.
 Evaluation Evaluate(const DecoderSpec& spec, absl::Span<const RankPlan> plans,
                     const MemoryOptions& options) {
   Evaluation result;
   MemoryPlan& plan = result.plan;
+  std::vector<int64_t> block_bytes;  // of the model alone: a draft's blocks are not kept
   for (const RankPlan& rank : plans) {
     RankMemory memory;
     memory.rank = rank.rank;
@@ -95,9 +109,12 @@ Evaluation Evaluate(const DecoderSpec& spec, absl::Span<const RankPlan> plans,
     memory.process = kProcessBytes;
     memory.staging = LargestSlice(spec, rank, options.stored_dtype);
     memory.kv_per_block = KvBytesPerBlock(spec, rank, options.kv_dtype);
+    memory.on_device = options.on_device;
+    block_bytes.push_back(memory.kv_per_block);
     if (rank.has_head && rank.tp_index == 0) AddDraft(options, memory);
     plan.ranks.push_back(memory);
   }
+  if (!plan.ranks.empty()) AddOffload(options, block_bytes, plan);
   plan.max_model_len = options.max_model_len > 0 ? options.max_model_len : spec.context_length;
   plan.available_bytes = options.available_bytes;
   result.one_sequence = CeilDiv(plan.max_model_len, kKvBlockTokens);
@@ -150,6 +167,9 @@ std::string Advice(const DecoderSpec& spec, const Layout& layout, const MemoryOp
       ways.push_back("--max-num-batched-tokens 256");
     }
   }
+  if (options.offload_bytes > 0 && !options.offload_to_file && !options.on_device) {
+    ways.push_back("a smaller --kv-offload");
+  }
   if (options.weight_dtype == WeightFormat(DType::kF32)) ways.push_back("--dtype bf16");
   if (!options.weight_dtype.coded()) ways.push_back("--dtype int8");
   if (const auto wider = WiderLayout(spec, layout, options)) {
@@ -181,6 +201,8 @@ absl::Status Refusal(const DecoderSpec& spec, const Layout& layout, const Memory
     sum.process += rank.process;
     sum.staging += rank.staging;
     sum.kv += rank.kv;
+    sum.offload += rank.offload;
+    sum.on_device = rank.on_device;
     if (!options.ranks_share_memory) break;
   }
   const std::string rest =
@@ -188,8 +210,11 @@ absl::Status Refusal(const DecoderSpec& spec, const Layout& layout, const Memory
           ? absl::StrCat("a weight being packed ", FormatBytes(sum.staging), ", process ",
                          FormatBytes(sum.process))
           : absl::StrCat("KV cache of ", plan.num_kv_blocks * kKvBlockTokens, " tokens ",
-                         FormatBytes(sum.kv), ", workspace and process ",
-                         FormatBytes(sum.workspace + sum.process));
+                         FormatBytes(sum.kv),
+                         sum.offload > 0 && !sum.on_device
+                             ? absl::StrCat(", KV offload ", FormatBytes(sum.offload))
+                             : "",
+                         ", workspace and process ", FormatBytes(sum.workspace + sum.process));
   const std::string who =
       options.ranks_share_memory
           ? absl::StrCat(plan.ranks.size(), " rank",
@@ -201,11 +226,29 @@ absl::Status Refusal(const DecoderSpec& spec, const Layout& layout, const Memory
       FormatBytes(plan.available_bytes), "; ", Advice(spec, layout, options, found)));
 }
 
+absl::Status CheckSlots(const MemoryOptions& options, const MemoryPlan& plan) {
+  if (options.offload_bytes <= 0 || plan.ranks.empty()) return absl::OkStatus();
+  const std::string asked = absl::StrCat("shard_loader: --kv-offload ",
+                                         FormatBytes(options.offload_bytes), " of each rank");
+  if (plan.num_kv_slots == 0) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(asked, " does not hold one block of the KV cache; give more"));
+  }
+  if (plan.num_kv_slots > kMostKvSlots) {
+    return absl::FailedPreconditionError(absl::StrCat(asked, " is room for ", plan.num_kv_slots,
+                                                      " blocks; the server keeps the books of ",
+                                                      kMostKvSlots, " at most: give less"));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 MemoryPlan PlanMemory(const DecoderSpec& spec, absl::Span<const RankPlan> plans,
                       const MemoryOptions& options) {
   Evaluation found = Evaluate(spec, plans, options);
+  found.plan.fits = CheckSlots(options, found.plan);
+  if (!found.plan.fits.ok()) return std::move(found.plan);
   if (!found.fits() && !plans.empty()) {
     found.plan.fits = Refusal(spec, plans[0].layout, options, found);
   }

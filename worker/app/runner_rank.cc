@@ -137,6 +137,8 @@ absl::StatusOr<RunnerOptions> RunnerRank::MakeOptions(const v1::Load& load) cons
     };
   }
   options.num_kv_blocks = static_cast<uint32_t>(load.num_kv_blocks());
+  options.num_kv_slots = load.num_kv_slots();
+  options.kv_offload_dir = load.kv_offload_dir();
   options.max_model_len = static_cast<uint32_t>(load.max_model_len());
   options.max_num_batched_tokens = load.max_num_batched_tokens();
   options.max_num_seqs = load.max_num_seqs();
@@ -177,6 +179,7 @@ absl::StatusOr<v1::Loaded> RunnerRank::Load(const v1::Load& load,
   loaded.set_weight_bytes(memory.weight_bytes);
   loaded.set_workspace_bytes(memory.workspace_bytes);
   loaded.set_kv_bytes(memory.kv_bytes);
+  loaded.set_kv_fetch_ns(static_cast<uint64_t>(absl::ToInt64Nanoseconds(memory.kv_fetch_time)));
   MutexLock lock(mutex_);
   if (!aborted_.ok()) return aborted_;
   runner_ = std::move(runner);

@@ -95,6 +95,21 @@ absl::StatusOr<shard_loader::KvFormat> KvFormatOf(const v1::Load& load) {
       absl::StrCat("KV dtype ", load.kv_dtype(), " is not known to this worker"));
 }
 
+namespace {
+
+BlockCopy::Kind KindOf(const v1::BlockCopy& copy) {
+  switch (copy.kind()) {
+    case v1::BlockCopy::SPILL:
+      return BlockCopy::Kind::kSpill;
+    case v1::BlockCopy::FETCH:
+      return BlockCopy::Kind::kFetch;
+    default:
+      return BlockCopy::Kind::kCopy;
+  }
+}
+
+}  // namespace
+
 StepInput FromProto(const v1::Step& step) {
   StepInput input;
   input.step = step.step();
@@ -106,7 +121,9 @@ StepInput FromProto(const v1::Step& step) {
                              .max_ids = std::max(1u, entry.max_ids())});
   }
   input.ends.assign(step.ends().begin(), step.ends().end());
-  for (const v1::BlockCopy& copy : step.copies()) input.copies.push_back({copy.from(), copy.to()});
+  for (const v1::BlockCopy& copy : step.copies()) {
+    input.copies.push_back({copy.from(), copy.to(), KindOf(copy)});
+  }
   input.hash_residual = step.hash_residual();
   return input;
 }

@@ -39,4 +39,22 @@ void KvCache::CopyBlock(int64_t from, int64_t to) {
   }
 }
 
+int64_t KvCache::block_bytes() const { return layer_bytes_ / num_blocks_ * num_layers_; }
+
+void KvCache::CopyBlockOut(int64_t block, std::byte* to) {
+  const int64_t bytes = layer_bytes_ / num_blocks_;
+  for (int64_t layer = 0; layer < num_layers_; ++layer) {
+    memory_->CopyOut(buffer_.data() + layer * layer_bytes_ + block * bytes, bytes,
+                     to + layer * bytes);
+  }
+}
+
+void KvCache::CopyBlockIn(const std::byte* from, int64_t block) {
+  const int64_t bytes = layer_bytes_ / num_blocks_;
+  for (int64_t layer = 0; layer < num_layers_; ++layer) {
+    memory_->CopyIn(from + layer * bytes, bytes,
+                    buffer_.data() + layer * layer_bytes_ + block * bytes);
+  }
+}
+
 }  // namespace tessera::worker

@@ -26,6 +26,12 @@ class KvCache {
   KvLayer layer(int64_t index);
   // Copies the contents of one block to another, in every layer.
   void CopyBlock(int64_t from, int64_t to);
+  // A block's contents to this host's memory, all layers in a row, and back; as Memory::CopyOut and
+  // CopyIn.
+  void CopyBlockOut(int64_t block, std::byte* to);
+  void CopyBlockIn(const std::byte* from, int64_t block);
+  int64_t block_bytes() const;  // in all layers
+  Memory& memory() { return *memory_; }
   int64_t num_blocks() const { return num_blocks_; }
   int64_t bytes() const { return buffer_.size(); }
 

@@ -65,6 +65,9 @@ void ModelDrafter::Follow(const StepInput& step) {
     for (uint32_t block : entry.new_blocks) filled_[block] = 0;
   }
   for (const BlockCopy& copy : step.copies) {
+    // Slots keep nothing of this cache: the guesser computes a fetched block again, from its ids.
+    if (copy.kind == BlockCopy::Kind::kFetch) filled_[copy.to] = 0;
+    if (copy.kind != BlockCopy::Kind::kCopy) continue;
     cache_.CopyBlock(copy.from, copy.to);
     filled_[copy.to] = filled_[copy.from];
   }

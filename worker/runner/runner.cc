@@ -19,6 +19,7 @@
 #include "worker/backend/kernel_sets.h"
 #include "worker/backend/reordered_backend.h"
 #include "worker/model/decoder.h"
+#include "worker/model/kv_slots.h"
 #include "worker/model/load_weights.h"
 #include "worker/model/residual_trace.h"
 #include "worker/model/staged_communicator.h"
@@ -195,6 +196,8 @@ class Runner::Impl {
 
   absl::Status CheckReady();
   absl::Status RunStep(const StepInput& step, std::vector<StepOutput>* done);
+  absl::Status MakeSlots();
+  absl::Status RunCopies(const std::vector<BlockCopy>& copies);
   // Whether a step's tokens can be drawn, all in one, while the next is computed.
   bool CanLag(const StepInput& step) const;
   absl::Status Lag(uint64_t step, std::vector<SequenceWork> work, const StepRows& rows,
@@ -222,6 +225,7 @@ class Runner::Impl {
   // Where the backend computes in memory of its own: the host's side of it.
   std::unique_ptr<HostSide> host_side_;
   KvCache cache_;
+  std::unique_ptr<KvSlots> slots_;  // null: there are none
   Workspace workspace_;
   SequenceTable sequences_;
   std::optional<StepSampler> sampler_;           // of the rank that draws
@@ -251,6 +255,27 @@ absl::Status Runner::Impl::Load(const shard_loader::Checkpoint& checkpoint,
   memory_.kv_bytes = cache_.bytes();
   decoder_ = std::make_unique<Decoder>(options_.spec, options_.plan, std::move(loaded.weights),
                                        options_.max_model_len);
+  return MakeSlots();
+}
+
+absl::Status Runner::Impl::MakeSlots() {
+  if (options_.num_kv_slots == 0) return absl::OkStatus();
+  ASSIGN_OR_RETURN(slots_,
+                   KvSlots::Create(&cache_, options_.num_kv_slots, options_.kv_offload_dir));
+  ASSIGN_OR_RETURN(memory_.kv_fetch_time, slots_->MeasureFetch());
+  return absl::OkStatus();
+}
+
+absl::Status Runner::Impl::RunCopies(const std::vector<BlockCopy>& copies) {
+  for (const BlockCopy& copy : copies) {
+    if (copy.kind == BlockCopy::Kind::kSpill) {
+      RETURN_IF_ERROR(slots_->Spill(copy.from, copy.to));
+    } else if (copy.kind == BlockCopy::Kind::kFetch) {
+      RETURN_IF_ERROR(slots_->Fetch(copy.from, copy.to));
+    } else {
+      cache_.CopyBlock(copy.from, copy.to);
+    }
+  }
   return absl::OkStatus();
 }
 
@@ -438,7 +463,8 @@ absl::Status Runner::Impl::RunStep(const StepInput& step, std::vector<StepOutput
   std::vector<SequenceWork> work = *std::move(begun);
   if (work.empty() && lagged_.has_value()) RETURN_IF_ERROR(ConcludeLagged(nullptr, done));
   uint64_t residual_hash = 0;
-  for (const BlockCopy& copy : step.copies) cache_.CopyBlock(copy.from, copy.to);
+  broken_ = At(RunCopies(step.copies));
+  RETURN_IF_ERROR(broken_);
   if (sampler_.has_value()) sampler_->Follow(step);
   std::vector<SequenceResult> results(work.size());
   std::vector<DrawRecord> records(work.size());
@@ -602,6 +628,7 @@ absl::StatusOr<std::unique_ptr<Runner>> Runner::Create(const RunnerOptions& opti
   limits.vocab_size = static_cast<uint32_t>(options.spec.vocab_size);
   limits.block_tokens = shard_loader::kKvBlockTokens;
   limits.num_kv_blocks = options.num_kv_blocks;
+  limits.num_kv_slots = options.num_kv_slots;
   limits.max_model_len = options.max_model_len;
   limits.max_num_batched_tokens = options.max_num_batched_tokens;
   limits.max_num_seqs = options.max_num_seqs;

@@ -12,6 +12,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "shard_loader/model/decoder_spec.h"
 #include "shard_loader/plan/kv_format.h"
 #include "shard_loader/plan/rank_plan.h"
@@ -53,6 +54,8 @@ struct RunnerOptions {
   // this program with that name.
   std::function<absl::StatusOr<std::unique_ptr<Backend>>()> make_backend;
   uint32_t num_kv_blocks = 0;           // of kKvBlockTokens tokens
+  uint32_t num_kv_slots = 0;            // for evicted blocks, outside the cache
+  std::string kv_offload_dir;           // for a file that holds the slots; empty: in host memory
   uint32_t max_model_len = 0;           // tokens of a sequence, prompt and generated
   uint32_t max_num_batched_tokens = 0;  // of a step
   uint32_t max_num_seqs = 0;            // known at one time
@@ -74,6 +77,7 @@ struct RunnerMemory {
   uint64_t weight_bytes = 0;
   uint64_t workspace_bytes = 0;
   uint64_t kv_bytes = 0;
+  absl::Duration kv_fetch_time;  // of a block from its slot, as measured; zero: there are none
 };
 
 // Called while the weights are read, from the thread that runs Create.

@@ -128,9 +128,14 @@ absl::Status SequenceTable::Check(const StepInput& step) const {
                                             limits_.max_num_seqs));
   }
   for (const BlockCopy& copy : step.copies) {
-    if (std::max(copy.from, copy.to) >= limits_.num_kv_blocks) {
-      return absl::InternalError(absl::StrCat("worker: block ", copy.from, " is copied to ",
-                                              copy.to, ", but there are ", limits_.num_kv_blocks));
+    const bool fetch = copy.kind == BlockCopy::Kind::kFetch;
+    const bool spill = copy.kind == BlockCopy::Kind::kSpill;
+    if (copy.from >= (fetch ? limits_.num_kv_slots : limits_.num_kv_blocks) ||
+        copy.to >= (spill ? limits_.num_kv_slots : limits_.num_kv_blocks)) {
+      return absl::InternalError(absl::StrCat("worker: ", fetch ? "slot " : "block ", copy.from,
+                                              " is copied to ", spill ? "slot " : "", copy.to,
+                                              ", but there are ", limits_.num_kv_blocks,
+                                              " blocks and ", limits_.num_kv_slots, " slots"));
     }
   }
   std::unordered_set<uint64_t> seen;

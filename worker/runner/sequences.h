@@ -38,6 +38,7 @@ struct SequenceLimits {
   uint32_t vocab_size = 0;
   uint32_t block_tokens = 0;
   uint32_t num_kv_blocks = 0;
+  uint32_t num_kv_slots = 0;
   uint32_t max_model_len = 0;
   uint32_t max_num_batched_tokens = 0;
   uint32_t max_num_seqs = 0;

@@ -42,10 +42,13 @@ struct SequenceStep {
   uint32_t max_ids = 1;
 };
 
-// The contents of one KV block, in all layers, are copied to another.
+// The contents of one KV block, in all layers, are copied to another, or to or from a slot outside
+// the cache.
 struct BlockCopy {
-  uint32_t from = 0;
-  uint32_t to = 0;
+  enum class Kind { kCopy, kSpill, kFetch };
+  uint32_t from = 0;  // of kFetch: a slot
+  uint32_t to = 0;    // of kSpill: a slot
+  Kind kind = Kind::kCopy;
 };
 
 struct StepInput {

@@ -137,6 +137,8 @@ class Replica {
   }
   ~Replica() {
     served_.preemptions += counters_.preemptions_total;
+    served_.fetched_tokens += counters_.fetched_tokens_total;
+    served_.spilled_blocks += counters_.blocks_spilled_total;
     served_.steps += counters_.steps_total;
   }
   // Where its requests go when its group is lost.
@@ -184,9 +186,10 @@ class Replica {
 std::string Serving::ToString() const {
   return absl::StrCat("tp ", group.tp, " pp ", group.pp, " dp ", replicas, " threads ",
                       group.threads, " budget ", group.max_num_batched_tokens, " seqs ",
-                      group.max_num_seqs, " blocks ", group.num_kv_blocks, " cache ", prefix_cache,
-                      " at a time ", at_a_time, " order ", order_seed, " losses every ",
-                      steps_to_loss, " guesses ", group.speculation.num_tokens,
+                      group.max_num_seqs, " blocks ", group.num_kv_blocks, " slots ",
+                      group.num_kv_slots, group.kv_offload_dir.empty() ? "" : " in a file",
+                      " cache ", prefix_cache, " at a time ", at_a_time, " order ", order_seed,
+                      " losses every ", steps_to_loss, " guesses ", group.speculation.num_tokens,
                       group.draft.empty() ? "" : " by a draft");
 }
 

@@ -28,6 +28,8 @@ struct Served {
   std::vector<std::string> answers;  // by request: ids, bits of all logprobs, and the end
   uint64_t cached_tokens = 0;        // of all prompts
   uint64_t computed_tokens = 0;      // rows of all steps
+  uint64_t fetched_tokens = 0;       // of them and of replayed logs, from slots
+  uint64_t spilled_blocks = 0;
   uint64_t preemptions = 0;
   uint64_t steps = 0;
   uint64_t losses = 0;

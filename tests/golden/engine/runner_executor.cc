@@ -25,6 +25,7 @@ server::GroupFacts RunnerExecutor::Facts() const {
           .weights_version = "1",
           .block_size = 16,
           .num_kv_blocks = options_.num_kv_blocks,
+          .num_kv_slots = options_.num_kv_slots,
           .max_model_len = options_.max_model_len,
           .max_num_batched_tokens = options_.max_num_batched_tokens,
           .max_num_seqs = options_.max_num_seqs,

@@ -1,6 +1,7 @@
 #include "tests/golden/engine/walk.h"
 
 #include <catch2/catch.hpp>
+#include <filesystem>
 #include <map>
 #include <random>
 #include <string>
@@ -30,6 +31,8 @@ Serving RandomServing(std::mt19937_64& random) {
   // A chunk of a prompt brings no token: who is in three losses without one counts as poisonous.
   serving.steps_to_loss = serving.group.max_num_batched_tokens < 64 ? 0 : pick(0, 0, 9, 20);
   serving.prefix_cache = pick(0, 1, 1) != 0;
+  serving.group.num_kv_slots = serving.prefix_cache ? pick(0, 3, 40) : 0;
+  if (pick(0, 1) == 1) serving.group.kv_offload_dir = std::filesystem::temp_directory_path();
   serving.at_a_time = pick(1, 3, 7, 1000);
   serving.order_seed = random() % 3 == 0 ? 0 : random();
   return serving;

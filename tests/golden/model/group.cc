@@ -96,6 +96,8 @@ Group::Group(const std::filesystem::path& model, const GroupOptions& options) : 
     runner.kernels = options.kernels;
     runner.make_backend = options.make_backend;
     runner.num_kv_blocks = options.num_kv_blocks;
+    runner.num_kv_slots = options.num_kv_slots;
+    runner.kv_offload_dir = options.kv_offload_dir;
     runner.max_model_len = options.max_model_len;
     runner.max_num_batched_tokens = options.max_num_batched_tokens;
     runner.max_num_seqs = options.max_num_seqs;

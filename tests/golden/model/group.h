@@ -32,6 +32,8 @@ struct GroupOptions {
   uint32_t max_num_batched_tokens = 256;
   uint32_t max_num_seqs = 32;
   uint32_t num_kv_blocks = 256;
+  uint32_t num_kv_slots = 0;   // for evicted blocks
+  std::string kv_offload_dir;  // for a file of them; empty: in memory
   // What a rank uses for the communicator of its stage; null: the communicator itself.
   std::function<std::unique_ptr<worker::Communicator>(std::unique_ptr<worker::Communicator>)>
       wrap_tensor;

@@ -130,6 +130,31 @@ TEST_CASE("status prints what the server says, and its exit code says whether it
   CHECK(RunCli({"status"}).code == 3);
 }
 
+TEST_CASE("status shows where evicted blocks are, where they are kept") {
+  FakeServer server;
+  v1::ServerStatus status = Status(v1::ServerStatus::READY, 1.0);
+  server.admin.statuses = {status};
+  CHECK(RunCli({"status"}, {.target = server.target()}).out.find("KV offload") ==
+        std::string::npos);
+  v1::EngineFigures* engine = status.mutable_engine();
+  engine->set_kv_slots_total(200);
+  engine->set_kv_slots_used(34);
+  engine->set_blocks_spilled_total(50);
+  engine->set_blocks_fetched_total(7);
+  engine->set_fetched_tokens_total(111);
+  server.admin.statuses = {status};
+  CHECK(RunCli({"status"}, {.target = server.target()})
+            .out.find("KV offload: 34 of 200 slots in use, 50 blocks spilled, 7 fetched (111 "
+                      "tokens)\n") != std::string::npos);
+  const auto json =
+      nlohmann::json::parse(RunCli({"status", "--json"}, {.target = server.target()}).out);
+  CHECK(json["engine"]["kv_slots_total"] == 200);
+  CHECK(json["engine"]["kv_slots_used"] == 34);
+  CHECK(json["engine"]["blocks_spilled_total"] == 50);
+  CHECK(json["engine"]["blocks_fetched_total"] == 7);
+  CHECK(json["engine"]["fetched_tokens_total"] == 111);
+}
+
 TEST_CASE("status --watch --json prints one line per look") {
   FakeServer server;
   server.admin.statuses = {Status(v1::ServerStatus::LOADING, 0.5),

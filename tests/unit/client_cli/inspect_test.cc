@@ -37,6 +37,24 @@ TEST_CASE("plan shows every rank, and refuses degrees that cannot be") {
   CHECK_FALSE(impossible.err.empty());
 }
 
+TEST_CASE("plan shows the room that evicted blocks get, and refuses what is no size") {
+  CliResult plan = RunCli({"plan", DemoModel().string(), "--tp", "2", "--kv-offload", "1MiB",
+                           "--max-num-seqs", "2", "--json"});
+  CHECK(plan.code == 0);
+  const auto json = nlohmann::json::parse(plan.out);
+  CHECK(json["memory"]["num_kv_slots"].get<int64_t>() > 0);
+  CHECK(json["ranks"][1]["memory"]["kv_offload"].get<int64_t>() <= 1 << 20);
+  CliResult text = RunCli({"plan", DemoModel().string(), "--kv-offload", "1MiB",
+                           "--kv-offload-path", "/somewhere", "--max-num-seqs", "2"});
+  CHECK(text.code == 0);
+  CHECK(text.out.find("KV offload: ") != std::string::npos);
+  CHECK(text.out.find(" in a file\n") != std::string::npos);
+  CliResult wrong = RunCli({"plan", DemoModel().string(), "--kv-offload", "much"});
+  CHECK(wrong.code == 2);
+  CHECK(wrong.err.find("--kv-offload: 'much' is not a size above 0") != std::string::npos);
+  CHECK(RunCli({"plan", DemoModel().string(), "--kv-offload-path", "/somewhere"}).code == 2);
+}
+
 TEST_CASE("a damaged checkpoint is one readable line") {
   CliResult result = RunCli({"inspect", Fixture("bad/model_truncated").string()});
   CHECK(result.code == 1);

@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <initializer_list>
 #include <vector>
@@ -70,12 +71,52 @@ TEST_CASE("flags of the simulation are refused for other devices") {
 TEST_CASE("wrong flags are a usage error that names them") {
   CheckUsage({}, "--model DIR is missing");
   CheckUsage({"--model", "dir", "--ep", "0"}, "--ep");
-  CheckUsage({"--model", "dir", "--kv-offload", "1GiB"}, "--kv-offload");
   CheckUsage({"--model", "dir", "--tp", "0"}, "--tp");
   CheckUsage({"--model", "dir", "--tp", "two"}, "--tp");
   CheckUsage({"--model", "dir", "--comm", "tcp"}, "--comm");
   CheckUsage({"--model", "dir", "--max-num-seqs", "64", "--max-num-batched-tokens", "32"},
              "every running sequence needs a token of each step");
+}
+
+TEST_CASE("evicted blocks are kept in memory, or in a file in a folder that takes one") {
+  CHECK(Options({"--model", "d"}).group.kv_offload_bytes == 0);
+  const ServerOptions memory = Options({"--model", "d", "--kv-offload", "1.5GiB"});
+  CHECK(memory.group.kv_offload_bytes == int64_t{3} << 29);
+  CHECK(memory.group.kv_offload_dir.empty());
+  tests::TempDir folder;
+  const std::string path = folder.path().string();
+  const ServerOptions file =
+      Options({"--model", "d", "--kv-offload", "64MiB", "--kv-offload-path", path.c_str()});
+  CHECK(file.group.kv_offload_dir == path);
+  CHECK(std::filesystem::is_empty(folder.path()));
+  // Workers have another idea of where they are.
+  CHECK(std::filesystem::path(
+            Options({"--model", "d", "--kv-offload", "1M", "--kv-offload-path", "."})
+                .group.kv_offload_dir)
+            .is_absolute());
+  // Only their hosts know the folders of remote ranks.
+  CHECK(Options({"--model", "d", "--kv-offload", "1M", "--kv-offload-path", "/no/such", "--workers",
+                 "a:1"})
+            .group.kv_offload_dir == "/no/such");
+}
+
+TEST_CASE("an offload that cannot be is a usage error that says why") {
+  for (const char* size : {"0", "x", "4Gb", "-1G"}) {
+    CheckUsage({"--model", "d", "--kv-offload", size}, "is not a size above 0");
+  }
+  CheckUsage({"--model", "d", "--kv-offload-path", "/tmp"}, "--kv-offload-path needs --kv-offload");
+  CheckUsage({"--model", "d", "--kv-offload", "1G", "--no-prefix-cache"}, "--no-prefix-cache");
+  CheckUsage({"--model", "d", "--kv-offload", "1G", "--device", "sim"},
+             "--kv-offload is not for --device sim");
+  CheckUsage({"--model", "d", "--kv-offload", "1G", "--kv-offload-path", "/no/such"},
+             "--kv-offload-path '/no/such' is not a folder");
+  CheckUsage({"--model", "d", "--kv-offload", "1G", "--kv-offload-path", "/dev/null"},
+             "'/dev/null' is not a folder");
+  // Nothing can be written there, not even by root.
+  CheckUsage({"--model", "d", "--kv-offload", "1G", "--kv-offload-path", "/proc/self"},
+             "--kv-offload-path: a file in the folder /proc/self cannot be made");
+  CheckUsage({"--model", "d", "--kv-offload", "1G", "--kv-offload-path", "tmp", "--workers", "a:1"},
+             "give it from the root");
 }
 
 TEST_CASE("guessing is off unless it is asked for, or a draft model is given") {

@@ -447,6 +447,71 @@ TEST_CASE("usage counts the tokens of the prompt that were found in the cache") 
   CHECK(engine.Read(fourth).text == engine.Read(first).text);
 }
 
+// A cache that holds one sequence, with slots beside it.
+GroupFacts WithSlots() {
+  GroupFacts facts = FakeExecutor::Facts();
+  facts.num_kv_blocks = 3;
+  facts.max_model_len = 48;
+  facts.num_kv_slots = 8;
+  return facts;
+}
+Request Prompt(uint32_t id) {
+  Request request = Ask(2);
+  request.prompt.assign(40, id);
+  return request;
+}
+
+TEST_CASE("evicted blocks that are fetched count as cached, and their figures outlive a group") {
+  Harness engine;
+  engine.executor.BecomeReady(WithSlots());
+  const uint64_t first = engine.Submit(Prompt(70));
+  engine.RunAll();
+  engine.Submit(Prompt(71));
+  engine.RunAll();
+  CHECK(engine.counters.kv_slots_total == 8);
+  CHECK(engine.counters.kv_slots_used == 2);
+  CHECK(engine.counters.blocks_spilled_total == 2);
+  CHECK(engine.counters.blocks_fetched_total == 0);
+  const uint64_t again = engine.Submit(Prompt(70));
+  engine.RunAll();
+  CHECK(engine.Read(first).finished->cached_tokens == 0);
+  CHECK(engine.Read(again).finished->cached_tokens == 32);
+  CHECK(engine.Read(again).ids == engine.Read(first).ids);
+  CHECK(engine.counters.blocks_spilled_total == 4);
+  CHECK(engine.counters.blocks_fetched_total == 2);
+  CHECK(engine.counters.fetched_tokens_total == 32);
+  CHECK(engine.counters.prefill_tokens_total == 40 + 40 + 8);
+
+  // The next group's slots are empty.
+  engine.executor.Lose(absl::UnavailableError("rank 0: killed"));
+  engine.executor.BecomeReady(WithSlots());
+  const uint64_t later = engine.Submit(Prompt(71));
+  engine.RunAll();
+  CHECK(engine.Read(later).finished->cached_tokens == 0);
+  CHECK(engine.counters.kv_slots_used == 0);
+  CHECK(engine.counters.blocks_spilled_total == 4);
+  CHECK(engine.counters.fetched_tokens_total == 32);
+}
+
+TEST_CASE("evicted blocks are computed again where steps have shown that to be cheaper") {
+  for (const bool cheap : {true, false}) {
+    Harness engine;
+    GroupFacts facts = WithSlots();
+    facts.kv_fetch_seconds = cheap ? 0.002 : 0.02;
+    engine.executor.BecomeReady(facts);
+    for (uint32_t id : {70, 71, 70, 71}) {
+      engine.Submit(Prompt(id));
+      do {
+        engine.core.Tick(engine.now);
+        engine.now += absl::Milliseconds(20);  // of 40 tokens: 8 ms for a block
+        engine.core.At(engine.now);
+      } while (engine.executor.RunStep());
+    }
+    CHECK((engine.counters.blocks_fetched_total > 0) == cheap);
+    CHECK((engine.counters.blocks_spilled_total > 0) == cheap);
+  }
+}
+
 TEST_CASE("without a prefix cache everything is computed") {
   Harness engine(EngineOptions{.prefix_cache = false});
   engine.executor.BecomeReady();

@@ -92,6 +92,30 @@ TEST_CASE("ranks are told how to guess, and a draft model with another vocabular
   CHECK(std::string(refused.message()).find("--draft") != std::string::npos);
 }
 
+TEST_CASE("ranks are told how many slots they have for evicted blocks, and where") {
+  GroupOptions options = Options(2);
+  options.max_num_seqs = 64;
+  const uint64_t memory = 300 << 20;
+  const Descriptions ranks = {Rank("a", kFull, memory), Rank("a", kFull, memory)};
+  const auto without = DecideGroup(options, ranks);
+  REQUIRE(without.ok());
+  CHECK(LoadCommands(options, *without, ranks)->at(0).num_kv_slots() == 0);
+  options.kv_offload_bytes = 20 << 20;
+  const auto plan = DecideGroup(options, ranks);
+  REQUIRE(plan.ok());
+  CHECK(plan->facts.num_kv_slots > 0);
+  CHECK(plan->facts.num_kv_blocks < without->facts.num_kv_blocks);  // of one memory
+  CHECK(plan->facts.numerics_id == without->facts.numerics_id);
+  options.kv_offload_dir = "/somewhere";
+  const auto file = DecideGroup(options, ranks);
+  REQUIRE(file.ok());
+  CHECK(file->facts.num_kv_slots == plan->facts.num_kv_slots);
+  CHECK(file->facts.num_kv_blocks > plan->facts.num_kv_blocks);
+  const auto loads = LoadCommands(options, *file, ranks);
+  CHECK(loads->at(1).num_kv_slots() == file->facts.num_kv_slots);
+  CHECK(loads->at(1).kv_offload_dir() == "/somewhere");
+}
+
 TEST_CASE("a machine that has only slower sets brings all ranks down to its numerics") {
   auto plan = DecideGroup(Options(2), {Rank("a", kFull), Rank("b", kReferenceOnly)});
   REQUIRE(plan.ok());
@@ -200,6 +224,27 @@ TEST_CASE("auto takes CUDA where every rank has it, and says why where it does n
   REQUIRE(plan.ok());
   CHECK(plan->kernel_numerics == "fma");
   CHECK(plan->device == "CPU (auto: rank 1 on b: cuda: there is no NVIDIA driver)");
+}
+
+TEST_CASE("slots of ranks on devices lie in the memory of their hosts, which must have it") {
+  GroupOptions options = Options(2);
+  const uint64_t memory = uint64_t{4} << 30;
+  const Descriptions together = {CudaRank("a", 2, memory), CudaRank("a", 2, memory)};
+  const Descriptions apart = {CudaRank("a", 1, memory), CudaRank("b", 1, memory)};
+  const auto without = DecideGroup(options, together);
+  REQUIRE(without.ok());
+  options.kv_offload_bytes = 400 << 20;  // each; a host has 1 GiB
+  const auto plan = DecideGroup(options, together);
+  REQUIRE(plan.ok());
+  CHECK(plan->facts.num_kv_slots > 0);
+  CHECK(plan->facts.num_kv_blocks == without->facts.num_kv_blocks);
+  options.kv_offload_bytes = 800 << 20;
+  const auto refused = DecideGroup(options, together);
+  CHECK(absl::IsFailedPrecondition(refused.status()));
+  CHECK(std::string(refused.status().message()).find("--kv-offload needs 1.5") == 0);
+  CHECK(DecideGroup(options, apart).ok());
+  options.kv_offload_dir = "/somewhere";
+  CHECK(DecideGroup(options, together).ok());
 }
 
 TEST_CASE("device cuda is refused with what the rank says is missing") {

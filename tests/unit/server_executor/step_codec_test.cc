@@ -6,7 +6,9 @@ namespace tessera::server {
 namespace {
 
 TEST_CASE("a step is carried with every field") {
-  Step step{.step = 9, .ends = {4, 5}, .copies = {{6, 7}}};
+  Step step{.step = 9,
+            .ends = {4, 5},
+            .copies = {{6, 7}, {8, 1, BlockCopy::Kind::kSpill}, {2, 9, BlockCopy::Kind::kFetch}}};
   step.starts.push_back({.sequence = 1,
                          .admission = 2,
                          .index = 3,
@@ -67,9 +69,16 @@ TEST_CASE("a step is carried with every field") {
   CHECK(sampling.logit_bias(0).bias() == -1.5f);
   CHECK(sampling.allowed_token_ids(1) == 5);
   CHECK(sampling.bad_words(1).ids(1) == 8);
-  REQUIRE(message.copies_size() == 1);
+  REQUIRE(message.copies_size() == 3);
   CHECK(message.copies(0).from() == 6);
   CHECK(message.copies(0).to() == 7);
+  CHECK(message.copies(0).kind() == internal::v1::BlockCopy::COPY);
+  CHECK(message.copies(1).from() == 8);
+  CHECK(message.copies(1).to() == 1);
+  CHECK(message.copies(1).kind() == internal::v1::BlockCopy::SPILL);
+  CHECK(message.copies(2).from() == 2);
+  CHECK(message.copies(2).to() == 9);
+  CHECK(message.copies(2).kind() == internal::v1::BlockCopy::FETCH);
   REQUIRE(message.entries_size() == 1);
   CHECK(message.entries(0).num_tokens() == 2);
   CHECK(message.entries(0).new_blocks(1) == 9);

@@ -122,6 +122,12 @@ TEST_CASE("the figures of several replicas are added, and their times are those 
   Counters first, second;
   first.running = 3;
   second.running = 4;
+  first.kv_slots_total = second.kv_slots_total = 100;
+  first.kv_slots_used = 30;
+  second.kv_slots_used = 4;
+  first.blocks_spilled_total = 50;
+  second.blocks_fetched_total = 7;
+  second.fetched_tokens_total = 111;
   first.server_ns = 1'000'000'000;
   second.server_ns = 500'000'000;
   first.step_time.Add(absl::Milliseconds(10), 3);
@@ -129,6 +135,11 @@ TEST_CASE("the figures of several replicas are added, and their times are those 
   second.output_tokens.Add(absl::FromUnixSeconds(99), 20);
   const v1::EngineFigures both = ToProto({&first, &second}, absl::FromUnixSeconds(100));
   CHECK(both.running() == 7);
+  CHECK(both.kv_slots_total() == 200);
+  CHECK(both.kv_slots_used() == 34);
+  CHECK(both.blocks_spilled_total() == 50);
+  CHECK(both.blocks_fetched_total() == 7);
+  CHECK(both.fetched_tokens_total() == 111);
   CHECK(both.server_seconds() == 1.5);
   CHECK(both.step_time().count() == 4);
   CHECK(both.step_time().mean() == Approx(0.03));

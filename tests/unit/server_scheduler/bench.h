@@ -12,7 +12,8 @@
 namespace tessera::server {
 
 // "+1#2~8[0,1,] -3 4>5 1:6[7,]": sequence 1 starts with admission 2 and 8 tokens cached in blocks
-// 0 and 1, sequence 3 ends, block 4 is copied to 5, sequence 1 gets 6 tokens and block 7.
+// 0 and 1, sequence 3 ends, block 4 is copied to 5, sequence 1 gets 6 tokens and block 7. "4>s5"
+// and "s4>5": to or from a slot.
 inline std::string Show(const std::optional<Step>& step) {
   if (!step) return "nothing";
   std::string text;
@@ -30,7 +31,8 @@ inline std::string Show(const std::optional<Step>& step) {
   }
   for (uint64_t end : step->ends) text += "-" + std::to_string(end) + " ";
   for (const BlockCopy& copy : step->copies) {
-    text += std::to_string(copy.from) + ">" + std::to_string(copy.to) + " ";
+    text += (copy.kind == BlockCopy::Kind::kFetch ? "s" : "") + std::to_string(copy.from) + ">" +
+            (copy.kind == BlockCopy::Kind::kSpill ? "s" : "") + std::to_string(copy.to) + " ";
   }
   for (const auto& entry : step->entries) {
     text += std::to_string(entry.sequence) + ":" + std::to_string(entry.num_tokens) +

@@ -43,11 +43,13 @@ class Scenario {
     options_.stages = 1 + Pick(3);
     options_.max_in_flight = 1 + Pick(options_.stages + 1);
     options_.prefix_cache = Pick(4) > 0;
+    options_.num_kv_slots = options_.prefix_cache && Pick(2) == 0 ? 1 + Pick(40) : 0;
     options_.queue.aging = absl::Seconds(1 + Pick(20));
     options_.queue.weights = {{"b", 2.0}};
     alphabet_ = 1 + Pick(3);
     scheduler_.emplace(options_);
     contents_.assign(options_.num_blocks, std::vector<std::vector<uint32_t>>(options_.block_size));
+    spilled_.assign(options_.num_kv_slots, contents_.front());
   }
 
   void Run() {
@@ -67,6 +69,7 @@ class Scenario {
     CHECK(scheduler_->pool().num_available() == options_.num_blocks);
     CHECK(scheduler_->num_resident() + scheduler_->num_waiting() == 0);
     CHECK(scheduler_->pool().num_idle() == scheduler_->prefix_cache().num_cached());
+    CHECK(scheduler_->prefix_cache().num_spilled() <= options_.num_kv_slots);
   }
 
  private:
@@ -84,6 +87,7 @@ class Scenario {
     if (Pick(20) == 0) Forget(Any());
     if (living_.empty()) return;
     if (Pick(6) == 0) scheduler_->SetPaused(Any(), Pick(2) == 0);
+    if (Pick(30) == 0) scheduler_->SetOffloadCosts({1.0, Pick(3) * 0.4});
     if (Pick(80) == 0) Lose();
   }
 
@@ -150,7 +154,7 @@ class Scenario {
     last_step_ = step->step;
     for (uint64_t id : step->ends) held_.erase(id);
     for (const auto& start : step->starts) TakeStart(start);
-    for (const BlockCopy& copy : step->copies) contents_[copy.to] = contents_[copy.from];
+    for (const BlockCopy& copy : step->copies) RunCopy(copy);
     uint32_t tokens = 0;
     std::set<uint64_t> seen;
     auto& drawn = drawn_[step->step];
@@ -162,6 +166,12 @@ class Scenario {
     CHECK(tokens <= options_.max_num_batched_tokens);
     CHECK(held_.size() <= options_.max_num_seqs);
     CheckUnfinished();
+  }
+
+  void RunCopy(const BlockCopy& copy) {
+    auto& from = copy.kind == BlockCopy::Kind::kFetch ? spilled_ : contents_;
+    auto& to = copy.kind == BlockCopy::Kind::kSpill ? spilled_ : contents_;
+    to.at(copy.to) = from.at(copy.from);
   }
 
   void TakeStart(const SequenceStart& start) {
@@ -238,6 +248,7 @@ class Scenario {
   std::map<uint64_t, Held> held_;
   std::map<uint64_t, std::map<uint64_t, uint32_t>> drawn_;    // by step, by sequence
   std::vector<std::vector<std::vector<uint32_t>>> contents_;  // [block][slot]
+  std::vector<std::vector<std::vector<uint32_t>>> spilled_;   // likewise, of what was evicted
   absl::Time now_ = absl::UnixEpoch();
   uint64_t next_id_ = 1;
   uint64_t last_step_ = 0;

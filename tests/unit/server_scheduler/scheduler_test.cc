@@ -234,6 +234,50 @@ TEST_CASE("nothing is found from another scope") {
 
 // --- forks ---
 
+// Three blocks and four slots: sequence 1 has been computed, and 2 needs its second block.
+SchedulerOptions WithSlots() {
+  SchedulerOptions options = Options(16, 2, 3);
+  options.num_kv_slots = 4;
+  return options;
+}
+void ComputeFirst(Bench& bench, const OffloadCosts& costs) {
+  bench.scheduler.SetOffloadCosts(costs);
+  REQUIRE(bench.AddLog(1, {1, 2, 3, 4, 5, 6, 7, 8}, 12));
+  CHECK(bench.Next() == "+1#1 1:8[0,1,]");
+  bench.Report();
+  bench.Remove(1);
+  REQUIRE(bench.Add(2, 8, 12));
+}
+
+TEST_CASE("an evicted block is spilled before it is written, and fetched when it is found") {
+  Bench bench(WithSlots());
+  ComputeFirst(bench, {});
+  CHECK(bench.Next() == "+2#1 -1 1>s0 2:8[2,1,]");
+  bench.Report();
+  bench.Remove(2);
+  REQUIRE(bench.AddLog(3, {1, 2, 3, 4, 5, 6, 7, 8}, 12));
+  // The block that it is fetched to is spilled itself; one token is left to compute.
+  CHECK(bench.Next() == "+3#1~7[0,1,] -2 1>s1 s0>1 3:1[]");
+  CHECK(bench.scheduler.num_fetched_tokens() == 3);
+  CHECK(bench.scheduler.prefix_cache().num_spilled() == 1);
+}
+
+TEST_CASE("what is cheaper to compute is not fetched, and what never pays not spilled") {
+  // A fetch saves three tokens here, and up to four elsewhere.
+  Bench spilled(WithSlots());
+  ComputeFirst(spilled, {.block_seconds = 1, .token_seconds = 0.3});
+  CHECK(spilled.Next() == "+2#1 -1 1>s0 2:8[2,1,]");
+  spilled.Report();
+  spilled.Remove(2);
+  REQUIRE(spilled.AddLog(3, {1, 2, 3, 4, 5, 6, 7, 8}, 12));
+  CHECK(spilled.Next() == "+3#1~4[0,] -2 1>s1 3:4[1,]");
+  CHECK(spilled.scheduler.num_fetched_tokens() == 0);
+  Bench lost(WithSlots());
+  ComputeFirst(lost, {.block_seconds = 1, .token_seconds = 0.1});
+  CHECK(lost.Next() == "+2#1 -1 2:8[2,1,]");
+  CHECK(lost.scheduler.prefix_cache().num_spilled() == 0);
+}
+
 TEST_CASE("a fork shares whole blocks, and copies the one that both write") {
   Bench bench(Options(32, 4, 8));
   REQUIRE(bench.Add(1, 7, 20));

@@ -58,6 +58,30 @@ TEST_CASE("plan tells what each rank holds, and that it reads what LoadShard rea
              Contains("tp 3, pp 2, 8 attention lanes"));
 }
 
+TEST_CASE("plan tells the room for evicted blocks, and whether it is memory") {
+  const auto checkpoint = OpenFixture("qwen3");
+  PlanRequest request{.layout = {2, 1, 8},
+                      .memory = true,
+                      .offload_bytes = 1 << 20,
+                      .available_bytes = int64_t{1} << 30};
+  const nlohmann::json memory = PlanJson(*checkpoint, request).value();
+  const int64_t slots = memory["memory"]["num_kv_slots"];
+  const int64_t block = memory["ranks"][0]["memory"]["kv_per_block"];
+  CHECK(slots == (1 << 20) / block);
+  CHECK(memory["ranks"][1]["memory"]["kv_offload"] == slots * block);
+  CHECK_FALSE(memory["memory"]["kv_offload_to_file"].get<bool>());
+  CHECK_THAT(PlanText(*checkpoint, request).value(),
+             Contains("KV offload: " + std::to_string(slots) + " blocks outside the cache") &&
+                 Contains("of the host's memory"));
+  request.offload_to_file = true;
+  const nlohmann::json file = PlanJson(*checkpoint, request).value();
+  CHECK(file["ranks"][1]["memory"]["kv_offload"] == slots * block);
+  CHECK(file["memory"]["needed_bytes"] < memory["memory"]["needed_bytes"]);
+  CHECK_THAT(PlanText(*checkpoint, request).value(), Contains(" in a file"));
+  request.offload_bytes = 0;
+  CHECK_FALSE(PlanJson(*checkpoint, request).value()["memory"].contains("num_kv_slots"));
+}
+
 TEST_CASE("plan with memory tells whether it fits, and why not") {
   const auto checkpoint = OpenFixture("qwen3");
   PlanRequest request{.layout = {2, 1, 8}, .memory = true, .available_bytes = int64_t{1} << 30};

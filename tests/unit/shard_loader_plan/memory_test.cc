@@ -135,6 +135,62 @@ TEST_CASE("a number of blocks below one sequence, or above the memory, is refuse
   CHECK_THAT(std::string(Plan(1, 1, options).fits.message()), Contains("use --num-kv-blocks "));
 }
 
+TEST_CASE("slots for evicted blocks are as many as the largest rank has room for") {
+  MemoryOptions options = Options(4096 * kMiB);
+  const MemoryPlan without = Plan(3, 1, options);
+  CHECK(without.num_kv_slots == 0);
+  options.offload_bytes = 10 * kMiB;
+  const MemoryPlan plan = Plan(3, 1, options);
+  REQUIRE(plan.fits.ok());
+  int64_t largest = 0;
+  for (const RankMemory& rank : plan.ranks) largest = std::max(largest, rank.kv_per_block);
+  CHECK(plan.num_kv_slots == 10 * kMiB / largest);
+  for (size_t i = 0; i < plan.ranks.size(); ++i) {
+    const RankMemory& rank = plan.ranks[i];
+    CHECK(rank.slots == plan.num_kv_slots * rank.kv_per_block);
+    CHECK(rank.slots <= 10 * kMiB);
+    CHECK(rank.offload == rank.slots);
+    CHECK(rank.total() == without.ranks[i].total() + rank.slots);
+  }
+  options.offload_to_file = true;
+  const MemoryPlan file = Plan(3, 1, options);
+  CHECK(file.num_kv_slots == plan.num_kv_slots);
+  CHECK(file.ranks[0].slots == plan.ranks[0].slots);
+  CHECK(file.ranks[0].offload == file.ranks[0].kv_per_block);
+  options.offload_to_file = false;
+  options.on_device = true;
+  CHECK(Plan(3, 1, options).ranks[0].fixed() < plan.ranks[0].fixed() + kMiB);
+}
+
+TEST_CASE("a draft model's part of a block has no room in a slot") {
+  DecoderSpec draft = Spec();
+  MemoryOptions options = Options(4096 * kMiB);
+  options.offload_bytes = 10 * kMiB;
+  const MemoryPlan without = Plan(1, 1, options);
+  options.draft = &draft;
+  CHECK(Plan(1, 1, options).num_kv_slots == without.num_kv_slots);
+}
+
+TEST_CASE("slots that are none, too many, or leave no room for the model are refused") {
+  const int64_t fixed = Plan(1, 1, Options(0)).ranks[0].fixed();
+  const int64_t block = Plan(1, 1, Options(0)).ranks[0].kv_per_block;
+  MemoryOptions options = Options(fixed + 70 * block);
+  options.offload_bytes = block - 1;
+  CHECK_THAT(std::string(Plan(1, 1, options).fits.message()),
+             Contains("--kv-offload") && Contains("does not hold one block"));
+  options.offload_bytes = 6 * block;
+  CHECK(Plan(1, 1, options).fits.ok());
+  options.offload_bytes = 7 * block;
+  CHECK_THAT(
+      std::string(Plan(1, 1, options).fits.message()),
+      Contains("KV offload " + FormatBytes(7 * block)) && Contains("a smaller --kv-offload"));
+  options.offload_to_file = true;
+  CHECK(Plan(1, 1, options).fits.ok());
+  options.offload_bytes = (kMostKvSlots + 1) * block;
+  CHECK_THAT(std::string(Plan(1, 1, options).fits.message()),
+             Contains("16777216 at most: give less"));
+}
+
 TEST_CASE("a weight that is held twice while it is packed counts too") {
   MemoryOptions options = Options(0);
   options.limits = {16, 1};

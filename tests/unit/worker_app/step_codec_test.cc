@@ -39,12 +39,17 @@ TEST_CASE("a step is taken with every field") {
   entry->add_new_blocks(8);
   message.add_copies()->set_from(6);
   message.mutable_copies(0)->set_to(7);
+  message.add_copies()->set_kind(internal::v1::BlockCopy::SPILL);
+  message.add_copies()->set_kind(internal::v1::BlockCopy::FETCH);
 
   StepInput step = FromProto(message);
   CHECK(step.step == 9);
   CHECK(step.ends == std::vector<uint64_t>{4});
   CHECK(step.copies.at(0).from == 6);
   CHECK(step.copies.at(0).to == 7);
+  CHECK(step.copies.at(0).kind == BlockCopy::Kind::kCopy);
+  CHECK(step.copies.at(1).kind == BlockCopy::Kind::kSpill);
+  CHECK(step.copies.at(2).kind == BlockCopy::Kind::kFetch);
   const SequenceStart& taken = step.starts.at(0);
   CHECK(taken.sequence == 1);
   CHECK(taken.admission == 2);

@@ -159,6 +159,52 @@ TEST_CASE("a start on cached blocks, shared or copied, goes on with the same bit
                  6) == whole);
 }
 
+TEST_CASE("a block that is spilled, written over and fetched goes on with the same bits") {
+  const auto checkpoint = OpenSmall();
+  tests::TempDir folder;
+  for (const std::string& dir : {std::string(), folder.path().string()}) {
+    RunnerOptions options = Options(*checkpoint);
+    options.num_kv_slots = 3;
+    options.kv_offload_dir = dir;
+    auto runner = Make(options, *checkpoint);
+    CHECK(runner->memory().kv_fetch_time > absl::ZeroDuration());
+    REQUIRE(runner->Connect(std::move(MakeLocalComms(1, 1, absl::Seconds(10))[0])).ok());
+    SequenceStart start;
+    start.sequence = 1;
+    for (uint32_t i = 0; i < 40; ++i) start.token_ids.push_back(3 + i * 7 % 50);
+    start.prompt_length = 40;
+    start.sampling.temperature = 0;
+    start.max_tokens = 6;
+    const auto whole =
+        Continue(*runner, {.step = 1, .starts = {start}, .entries = {{1, 40, {0, 1, 2}}}}, 6);
+    REQUIRE(whole.size() == 6);
+    // The first two blocks go to slots before another sequence writes over them, in one step.
+    SequenceStart other = start;
+    other.sequence = 2;
+    std::reverse(other.token_ids.begin(), other.token_ids.end());
+    StepInput step{.step = 20, .starts = {other}, .entries = {{2, 40, {1, 0, 2}}}};
+    step.copies = {{1, 0, BlockCopy::Kind::kSpill}, {0, 2, BlockCopy::Kind::kSpill}};
+    CHECK(Continue(*runner, step, 6) != whole);
+    start.sequence = 3;
+    start.cached_tokens = 32;
+    start.blocks = {5, 6};
+    step = {.step = 40, .starts = {start}, .entries = {{3, 8, {7}}}};
+    step.copies = {{2, 5, BlockCopy::Kind::kFetch}, {0, 6, BlockCopy::Kind::kFetch}};
+    CHECK(Continue(*runner, step, 6) == whole);
+  }
+}
+
+TEST_CASE("a runner whose slots find no folder is not made, and says so") {
+  const auto checkpoint = OpenSmall();
+  RunnerOptions options = Options(*checkpoint);
+  options.num_kv_slots = 3;
+  options.kv_offload_dir = "/no/such/folder";
+  const auto runner = Runner::Create(options, *checkpoint, nullptr);
+  CHECK(absl::IsFailedPrecondition(runner.status()));
+  CHECK_THAT(std::string(runner.status().message()),
+             Catch::Contains("--kv-offload") && Catch::Contains("/no/such/folder"));
+}
+
 TEST_CASE("a start whose cached tokens are not in its blocks is refused") {
   auto runner = MakeConnected();
   StepInput step = FirstStep();

@@ -222,6 +222,38 @@ TEST_CASE("drafts count in the budget of a step") {
   CHECK(table.Begin(StepOf({}, {{1, 1, {}, 9}, {2, 23, {}}})).ok());
 }
 
+TEST_CASE("copies are refused that leave the blocks or the slots") {
+  SequenceLimits limits = Limits();
+  limits.num_kv_slots = 2;
+  SequenceTable table(limits);
+  using Kind = BlockCopy::Kind;
+  const auto begin = [&table](const BlockCopy& copy) {
+    StepInput step = StepOf({}, {});
+    step.copies = {copy};
+    return table.Begin(step).status();
+  };
+  for (const BlockCopy& copy :
+       {BlockCopy{0, 7}, BlockCopy{7, 1, Kind::kSpill}, BlockCopy{1, 7, Kind::kFetch}}) {
+    CHECK(begin(copy).ok());
+  }
+  const struct {
+    BlockCopy copy;
+    const char* message;
+  } cases[] = {
+      {{0, 8}, "block 0 is copied to 8, but there are 8 blocks and 2 slots"},
+      {{8, 0}, "block 8 is copied to 0"},
+      {{0, 2, Kind::kSpill}, "block 0 is copied to slot 2"},
+      {{8, 0, Kind::kSpill}, "block 8 is copied to slot 0"},
+      {{2, 0, Kind::kFetch}, "slot 2 is copied to 0"},
+      {{0, 8, Kind::kFetch}, "slot 0 is copied to 8"},
+  };
+  for (const auto& test : cases) {
+    const absl::Status status = begin(test.copy);
+    CHECK(absl::IsInternal(status));
+    CHECK_THAT(std::string(status.message()), Catch::Contains(test.message));
+  }
+}
+
 TEST_CASE("a step that the protocol does not allow changes nothing") {
   SequenceTable table(Limits());
   REQUIRE(table.Begin(StepOf({Start(1, 20)}, {})).ok());
