@@ -26,6 +26,7 @@ Engine::Engine(const EngineOptions& options, const Tokenizer& tokenizer,
                                      .on_room = nullptr,
                                      .on_stray = nullptr};
     if (replicas.size() > 1) {
+      environment.group = absl::StrCat("the group of replica ", index);
       environment.move = [this, index](const MoveOffer& offer,
                                        absl::FunctionRef<MovedRequest()> leave) {
         return Move(index, offer, leave);

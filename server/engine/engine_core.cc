@@ -175,10 +175,10 @@ void EngineCore::UpdatePaused() {
 void EngineCore::OnReady(uint64_t epoch, const GroupFacts& facts, absl::Time now) {
   if (std::optional<LossRecord> loss = environment_.losses->Back(now)) {
     spdlog::info(
-        "the group is back after {}: {} requests go on, {} moved to other replicas; {} tokens are "
+        "{} is back after {}: {} requests go on, {} moved to other replicas; {} tokens are "
         "computed again",
-        absl::FormatDuration(*loss->pause), loss->requests_replayed, loss->requests_moved,
-        loss->tokens_replayed);
+        environment_.group, absl::FormatDuration(*loss->pause), loss->requests_replayed,
+        loss->requests_moved, loss->tokens_replayed);
   }
   epoch_ = epoch;
   facts_ = facts;
@@ -324,7 +324,9 @@ void EngineCore::Settle(uint64_t key) {
     fork.child->id = next_sequence_++;
     const SequenceInfo info = InfoOf(*live, *fork.child);
     if (!scheduler_->Fork(fork.parent->id, fork.child->id, info)) {
-      return End(key, absl::InternalError("a fork may need more than its parent"));
+      // Not before those that end are forgotten: nobody else knows of them any more.
+      changes.failure = absl::InternalError("a fork may need more than its parent");
+      break;
     }
     places_[fork.child->id] = {key, fork.child};
     scheduler_->SetPaused(fork.child->id, IsPaused(key, *live, *fork.child));

@@ -45,6 +45,7 @@ class EngineCore {
     Executor* executor = nullptr;
     Counters* counters = nullptr;
     LossLog* losses = nullptr;
+    std::string group = "the group";  // its name in the log
     // A request is over: called before its last event, so that its id may be used again then.
     std::function<void(const Request&)> on_end;
     // The buffer of request `key` is down to a half; called from its reader's thread.

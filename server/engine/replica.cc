@@ -25,6 +25,7 @@ Replica::Replica(const EngineOptions& options, Environment environment)
              .executor = environment_.executor,
              .counters = environment_.counters,
              .losses = &losses_,
+             .group = environment_.group,
              .on_end = environment_.on_end,
              .on_drained =
                  [this](uint64_t key) { Post([key](EngineCore& core) { core.Drained(key); }); },

@@ -36,6 +36,7 @@ class Replica : public ExecutorEvents {
     const Tokenizer* tokenizer = nullptr;
     Executor* executor = nullptr;
     Counters* counters = nullptr;
+    std::string group = "the group";             // its name in the log
     std::function<void(const Request&)> on_end;  // as EngineCore's
     std::function<void()> on_condition;          // condition() has changed
     std::function<void()> on_lost;               // what the group had computed is gone

@@ -42,6 +42,7 @@ TEST_CASE(
   const v1::Loss& loss = status.groups(1).losses(0);
   CHECK(loss.requests_moved() > 0);
   CHECK(loss.requests_moved() == loss.requests_replayed());
+  CHECK(server.process().output().find("the group of replica 1 is back") != std::string::npos);
   CHECK(status.engine().kv_blocks_free() == status.engine().kv_blocks_total());
   CHECK(server.Stop() == 0);
 }
