@@ -82,12 +82,26 @@ def models(rng):
     return found
 
 
+def precompiled():
+    """The character maps of real SentencePiece models: the Precompiled normalizers of the tests' tokenizers."""
+    def parts(normalizer):
+        kind = (normalizer or {}).get("type")
+        return [kept for part in normalizer["normalizers"] for kept in parts(part)] if kind == "Sequence" else [normalizer] * (kind == "Precompiled")
+
+    fixtures = pathlib.Path(__file__).resolve().parents[2] / "fixtures" / "tokenizers"
+    found = {f"precompiled_{folder.name}_{i}": part for folder in sorted(fixtures.iterdir())
+             for i, part in enumerate(parts(json.loads((folder / "tokenizer.json").read_text())["normalizer"]))}
+    assert found, f"no tokenizer in {fixtures} has a Precompiled normalizer"
+    return found
+
+
 def variants(found):
     """(name, tokenizer.json) for each component in turn."""
     split = lambda pattern, behavior, invert=False: {
         "type": "Split", "pattern": pattern, "behavior": behavior, "invert": invert}
     normalizers = {
         **{kind: {"type": kind} for kind in ("NFC", "NFD", "NFKC", "NFKD", "Lowercase", "StripAccents", "Nmt", "ByteLevel")},
+        **precompiled(),
         "strip": {"type": "Strip", "strip_left": True, "strip_right": True},
         "strip_left": {"type": "Strip", "strip_left": True, "strip_right": False},
         "prepend": {"type": "Prepend", "prepend": "▁x"},
@@ -159,14 +173,22 @@ def variants(found):
         yield f"model {model} alone", spec(model)
         for name, decoder in decoders.items():
             yield f"decoder {name} of {model}", spec(model, None, pre["WhitespaceSplit"], decoder, tokens=added)
-    for name, post in {
-            "bert": {"type": "BertProcessing", "sep": ["[SEP]", 2], "cls": ["[CLS]", 1]},
-            "template": {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "[CLS]", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}},
-                                                                  {"SpecialToken": {"id": "[SEP]", "type_id": 0}}],
-                         "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
-                         "special_tokens": {"[CLS]": {"id": "[CLS]", "ids": [1, 1], "tokens": ["[CLS]", "[CLS]"]},
-                                            "[SEP]": {"id": "[SEP]", "ids": [2], "tokens": ["[SEP]"]}}}}.items():
+    template = {"type": "TemplateProcessing",
+                "single": [{"SpecialToken": {"id": "[CLS]", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}},
+                           {"SpecialToken": {"id": "[SEP]", "type_id": 0}}],
+                "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+                "special_tokens": {"[CLS]": {"id": "[CLS]", "ids": [1, 1], "tokens": ["[CLS]", "[CLS]"]},
+                                   "[SEP]": {"id": "[SEP]", "ids": [2], "tokens": ["[SEP]"]}}}
+    bytes_after = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}
+    posts = {"bert": {"type": "BertProcessing", "sep": ["[SEP]", 2], "cls": ["[CLS]", 1]}, "template": template, "bytes": bytes_after,
+             "bytes_untrimmed": dict(bytes_after, trim_offsets=False),
+             "sequence": {"type": "Sequence", "processors": [bytes_after, template]},
+             **{f"roberta_{trim}_{space}": {"type": "RobertaProcessing", "sep": ["[SEP]", 2], "cls": ["[CLS]", 1],
+                                            "trim_offsets": trim, "add_prefix_space": space}
+                for trim in (True, False) for space in (True, False)}}
+    for name, post in posts.items():
         yield f"post-processor {name}", spec("wordpiece", None, pre["BertPreTokenizer"], None, post)
+        yield f"post-processor {name}, bytes", spec("byte_bpe", None, pre["bytes_True_True"], decoders["ByteLevel"], post, added)
 
 
 def byte_offsets(text, offsets):

@@ -1,9 +1,13 @@
 // Properties over random input: the fast paths against the plain ones, round trips, streams.
 #include <catch2/catch.hpp>
 
+#include <array>
 #include <random>
 
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "server/text/bpe_merges.h"
+#include "server/text/byte_level.h"
 #include "server/text/class_pattern.h"
 #include "server/text/detokenizer.h"
 #include "server/text/other_sources.h"
@@ -137,6 +141,7 @@ TEST_CASE("merging short, long and very long rows gives what the definition give
   }
 }
 
+// Not qwen2: its normalizer composes characters.
 TEST_CASE("byte-level tokenizers give any text back, and its bytes token by token") {
   std::mt19937 random(5);
   for (const char* kind : {"gpt2", "llama3", "deepseek", "falcon"}) {
@@ -155,9 +160,75 @@ TEST_CASE("byte-level tokenizers give any text back, and its bytes token by toke
   }
 }
 
+// The token of each byte alone, which a byte-level vocabulary has for every one of them.
+std::array<uint32_t, 256> ByteTokens(const Tokenizer& tokenizer) {
+  std::array<uint32_t, 256> ids{};
+  for (int byte = 0; byte < 256; ++byte) {
+    const std::string bytes(1, static_cast<char>(byte));
+    const auto id = tokenizer.TokenId(PrintableOfBytes(bytes));
+    REQUIRE(id.has_value());
+    REQUIRE(tokenizer.TokenBytes(*id) == bytes);
+    ids[static_cast<size_t>(byte)] = *id;
+  }
+  return ids;
+}
+
+TEST_CASE("random bytes are refused where they are no text, and come back token by token") {
+  std::mt19937 random(21);
+  for (const char* kind : {"gpt2", "llama3", "qwen2", "deepseek", "falcon"}) {
+    const auto tokenizer = Tokenizer::Load(tests::Fixture(std::string("tokenizers/") + kind));
+    REQUIRE(tokenizer.ok());
+    const auto byte_tokens = ByteTokens(**tokenizer);
+    for (int round = 0; round < 500; ++round) {
+      std::string bytes(1 + random() % 12, '\0');
+      for (char& c : bytes) c = static_cast<char>(random() % (round % 4 == 0 ? 128 : 256));
+      INFO(kind << ": " << nlohmann::json::binary({bytes.begin(), bytes.end()}).dump());
+      const size_t wrong = FindInvalidUtf8(bytes);
+      const auto ids = (*tokenizer)->EncodeIds(bytes, {.add_special_tokens = false});
+      REQUIRE(ids.ok() == (wrong == std::string_view::npos));
+      if (!ids.ok()) {
+        CHECK(absl::IsInvalidArgument(ids.status()));
+        CHECK(absl::StrContains(ids.status().message(), absl::StrCat("byte ", wrong, " ")));
+      }
+      std::vector<uint32_t> one_by_one;
+      std::string raw;
+      for (char c : bytes) one_by_one.push_back(byte_tokens[static_cast<uint8_t>(c)]);
+      for (uint32_t id : one_by_one) raw += (*tokenizer)->TokenBytes(id);
+      CHECK(raw == bytes);
+      const std::string decoded = (*tokenizer)->Decode(one_by_one, false);
+      CHECK(FindInvalidUtf8(decoded) == std::string_view::npos);
+      CHECK((decoded == bytes) == ids.ok());
+      Detokenizer stream(**tokenizer, false);
+      std::string streamed;
+      for (uint32_t id : one_by_one) streamed += stream.Append(id);
+      CHECK(streamed + stream.Finish() == decoded);
+    }
+  }
+}
+
+TEST_CASE("truncation and padding that a tokenizer.json asks for are left out, as servers do") {
+  nlohmann::json spec = tests::ReadJson(tests::Fixture("tokenizers/gpt2/tokenizer.json"));
+  const auto plain = Tokenizer::FromJson(spec.dump());
+  spec["truncation"] = {
+      {"direction", "Right"}, {"max_length", 3}, {"strategy", "LongestFirst"}, {"stride", 0}};
+  spec["padding"] = {{"strategy", {{"Fixed", 64}}},
+                     {"direction", "Right"},
+                     {"pad_to_multiple_of", 8},
+                     {"pad_id", 0},
+                     {"pad_type_id", 0},
+                     {"pad_token", "!"}};
+  const auto asked = Tokenizer::FromJson(spec.dump());
+  REQUIRE(plain.ok());
+  REQUIRE(asked.ok());
+  for (const char* text : {"", "x", "The quick brown fox jumps over the lazy dog, and again."}) {
+    CHECK((*asked)->EncodeIds(text, {}).value() == (*plain)->EncodeIds(text, {}).value());
+  }
+}
+
 TEST_CASE("at every prefix of random ids a stream and its end equal the whole decode") {
   std::mt19937 random(9);
-  for (const char* kind : {"gpt2", "llama2", "gemma", "t5", "metaspace", "phi3", "xlm"}) {
+  for (const char* kind :
+       {"gpt2", "llama2", "llama3", "qwen2", "gemma", "t5", "metaspace", "phi3", "xlm"}) {
     const auto tokenizer = Tokenizer::Load(tests::Fixture(std::string("tokenizers/") + kind));
     REQUIRE(tokenizer.ok());
     for (int round = 0; round < 30; ++round) {
