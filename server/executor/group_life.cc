@@ -383,6 +383,8 @@ absl::StatusOr<std::optional<StepResult>> GroupLife::TakeStep(const GroupEvent& 
   ASSIGN_OR_RETURN(std::optional<StepResult> result,
                    merger_.Add(event.rank, event.reply.step_result()));
   if (result && watch_) watch_->Moved(Now());
+  // No tick may come for a while once nothing is under way: what was done is shown before.
+  if (result && merger_.merged() == submitted_) ShowTimes();
   return result;
 }
 

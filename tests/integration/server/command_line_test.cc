@@ -56,6 +56,20 @@ TEST_CASE("a degree beyond the lanes exits with 1 and says what would do") {
   CHECK(Has(ended, "lanes"));
 }
 
+TEST_CASE("a chat template that cannot be parsed exits with 1 and names file, line and column") {
+  TempDir dir;
+  std::string file = (dir.path() / "broken.jinja").string();
+  std::ofstream(file) << "{% for message in messages %}\n  {{ message.content | }}\n{% endfor %}";
+  Ended ended = Run({"--model", DemoModel().string(), "--chat-template", file, "--grpc-port", "0"});
+  CHECK(ended.code == 1);
+  CHECK(Has(ended, "broken.jinja"));
+  CHECK(Has(ended, "line 2, column "));
+  Ended absent = Run(
+      {"--model", DemoModel().string(), "--chat-template", "/no/such.jinja", "--grpc-port", "0"});
+  CHECK(absent.code != 0);
+  CHECK(Has(absent, "/no/such.jinja"));
+}
+
 TEST_CASE("device cuda without the plugin exits with 1 and says what is missing") {
   TempDir empty;
   Ended ended = Run({"--model", DemoModel().string(), "--device", "cuda", "--backend-dir",

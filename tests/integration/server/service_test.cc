@@ -1,6 +1,8 @@
 // Everything beside answers: health, reflection, tokens, models, status, drain.
 #include <catch2/catch.hpp>
 
+#include <fstream>
+
 #include <grpcpp/generic/generic_stub.h>
 
 #include "tests/integration/server/api.h"
@@ -141,6 +143,22 @@ TEST_CASE("the chat template is applied as Chat would") {
   CHECK(std::count(ids.begin(), ids.end(), 2u) == 1);
 }
 
+TEST_CASE("the template of --chat-template stands before the model's own") {
+  TempDir dir;
+  const std::string file = (dir.path() / "mine.jinja").string();
+  std::ofstream(file) << "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}";
+  Server server({"--model", DemoModel().string(), "--chat-template", file});
+  Api api(server.target());
+  v1::ApplyChatTemplateRequest request;
+  auto* message = request.add_messages();
+  message->set_role("user");
+  message->set_content("Hello!");
+  v1::ApplyChatTemplateResponse response;
+  grpc::ClientContext context;
+  REQUIRE(api.inference().ApplyChatTemplate(&context, request, &response).ok());
+  CHECK(response.text() == "<user>Hello!");
+}
+
 TEST_CASE("the model and the status tell what is served and by whom") {
   Server server = Demo();
   Api api(server.target());
@@ -163,6 +181,11 @@ TEST_CASE("the model and the status tell what is served and by whom") {
   REQUIRE(status.groups(0).ranks_size() == 2);
   CHECK(status.groups(0).ranks(1).weight_bytes() > 0);
   CHECK(status.engine().kv_blocks_total() > 0);
+
+  // A load that is over in a moment is in the figures when its answer is.
+  REQUIRE(api.Generate(Greedy({0, 581, 601}, 4)).status.ok());
+  const v1::ServerStatus after = api.Status();
+  for (const auto& rank : after.groups(0).ranks()) CHECK(rank.busy_seconds() > 0);
 }
 
 }  // namespace
