@@ -99,7 +99,7 @@ def main():
                           "encode_mb_s": round(a["encode_mb_s"], 2), "decode_mb_s": round(a["decode_mb_s"], 2),
                           "encode_ratio": round(a["encode_mb_s"] / b["encode_mb_s"], 2),
                           "decode_ratio": round(a["decode_mb_s"] / b["decode_mb_s"], 2)}
-                behind |= result["encode_ratio"] < 1 or not result["same_tokens"]
+                behind |= min(result["encode_ratio"], result["decode_ratio"]) < 1 or not result["same_tokens"]
                 print(json.dumps(result), flush=True)
     return 1 if behind else 0
 
