@@ -41,13 +41,18 @@ absl::StatusOr<const float*> Decoder::Experts(const LayerWeights& weights, const
   return total;
 }
 
-// Chosen on the host, in double: a device's logits are brought there.
+// Chosen on the host, in double: a device's logits are brought there, and what corrects them.
 absl::StatusOr<Decoder::Routing> Decoder::Route(const LayerWeights& weights, const float* input,
                                                 int64_t num_rows, const ForwardState& state) const {
   const int64_t experts = spec_.moe.num_experts;
   const shard_loader::WorkspaceLayout& layout = state.workspace->layout();
   float* router = state.workspace->At(layout.router);
   HostView view(state.backend->memory());
+  HostView correction_view(state.backend->memory());
+  const float* correction = weights.router_correction;
+  if (correction != nullptr) {
+    ASSIGN_OR_RETURN(correction, correction_view.Bring(correction, experts));
+  }
   Routing routing{std::vector<std::vector<int32_t>>(experts),
                   std::vector<std::vector<float>>(experts)};
   for (int64_t first = 0; first < num_rows; first += layout.expert_rows) {
@@ -57,7 +62,7 @@ absl::StatusOr<Decoder::Routing> Decoder::Route(const LayerWeights& weights, con
     ASSIGN_OR_RETURN(const float* const logits, view.Bring(router, count * experts));
     for (int64_t row = 0; row < count; ++row) {
       for (const ExpertChoice& choice :
-           ChooseExperts(spec_.moe, logits + row * experts, weights.router_correction)) {
+           ChooseExperts(spec_.moe, logits + row * experts, correction)) {
         routing.rows[choice.expert].push_back(static_cast<int32_t>(first + row));
         routing.weights[choice.expert].push_back(choice.weight);
       }
