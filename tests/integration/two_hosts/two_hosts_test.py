@@ -143,7 +143,7 @@ class TwoHosts(unittest.TestCase):
         self.assertIn("lost", server.text())
         print(f"the longest pause with the link cut for 1.5 s: {max(pauses[1:]):.2f} s")
 
-    def test_a_worker_refuses_a_server_without_its_secret(self):
+    def test_a_server_refuses_workers_that_have_another_secret(self):
         workers = self.workers(self.secret("theirs", "the workers' secret"), (9110, 9111))
         server = self.server(workers, self.secret("ours", "another secret"))
         server.wait_for(["secret"])
