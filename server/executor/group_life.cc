@@ -383,8 +383,7 @@ absl::StatusOr<std::optional<StepResult>> GroupLife::TakeStep(const GroupEvent& 
   ASSIGN_OR_RETURN(std::optional<StepResult> result,
                    merger_.Add(event.rank, event.reply.step_result()));
   if (result && watch_) watch_->Moved(Now());
-  // No tick may come for a while once nothing is under way: what was done is shown before.
-  if (result && merger_.merged() == submitted_) ShowTimes();
+  if (result) ShowTimes();  // whoever has an answer finds its steps in the figures
   return result;
 }
 
@@ -397,7 +396,6 @@ absl::Status GroupLife::CheckWatch() {
   absl::Time now = Now();
   if (!watch_ || now < next_check_) return absl::OkStatus();
   next_check_ = now + kTick;
-  ShowTimes();
   return watch_->Check(now, /*idle=*/submitted_ > 0 && merger_.merged() == submitted_);
 }
 
