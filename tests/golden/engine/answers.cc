@@ -263,4 +263,10 @@ std::vector<Request> MixedRequests(size_t count) {
   return requests;
 }
 
+std::vector<Request> Twice(std::vector<Request> requests) {
+  const auto again = requests;
+  requests.insert(requests.end(), again.begin(), again.end());
+  return requests;
+}
+
 }  // namespace tessera::tests

@@ -42,6 +42,9 @@ Served Serve(const std::string& checkpoint, const std::vector<server::Request>& 
 // Greedy and seeded ones with logprobs, of many lengths, every second one beginning like another.
 std::vector<server::Request> MixedRequests(size_t count);
 
+// Each twice, so that the second one finds what the first has left.
+std::vector<server::Request> Twice(std::vector<server::Request> requests);
+
 }  // namespace tessera::tests
 
 #endif  // TESSERA_TESTS_GOLDEN_ENGINE_ANSWERS_H_

@@ -6,39 +6,11 @@
 #include <string>
 #include <vector>
 
-#include "tests/golden/engine/answers.h"
+#include "tests/golden/engine/one_answer.h"
 #include "tests/support/fixtures.h"
 
 namespace tessera::tests {
 namespace {
-
-constexpr char kModel[] = "llama3_gqa";
-
-// Each twice, so that the second one finds what the first has left.
-std::vector<server::Request> Twice(size_t count) {
-  auto requests = MixedRequests(count);
-  const auto again = requests;
-  requests.insert(requests.end(), again.begin(), again.end());
-  return requests;
-}
-
-// Each request alone, in whole prompts, without the prefix cache.
-Served Alone(const std::vector<server::Request>& requests, const GroupOptions& group = {}) {
-  Serving serving;
-  serving.group = group;
-  serving.at_a_time = 1;
-  serving.prefix_cache = false;
-  return Serve(kModel, requests, serving);
-}
-
-void CheckSame(const Served& expected, const Served& found) {
-  REQUIRE(expected.answers.size() == found.answers.size());
-  for (size_t i = 0; i < expected.answers.size(); ++i) {
-    INFO("request " << i);
-    CHECK(expected.answers[i].find("|") != std::string::npos);
-    CHECK(found.answers[i] == expected.answers[i]);
-  }
-}
 
 // A cache of hardly more than one sequence, and room beside it for everything.
 Serving Tight(const std::string& folder = "") {
@@ -56,7 +28,7 @@ void CheckFetched(const Served& served) {
 }
 
 TEST_CASE("blocks that are fetched from memory or a file give the answer of a computed prompt") {
-  const auto requests = Twice(12);
+  const auto requests = Twice(MixedRequests(12));
   const Served alone = Alone(requests);
   for (const std::string& folder :
        {std::string(), std::filesystem::temp_directory_path().string()}) {
@@ -79,12 +51,12 @@ TEST_CASE("blocks that are fetched from memory or a file give the answer of a co
 }
 
 TEST_CASE("fetched blocks of a cache in int8 or 16 bits give the answer of a computed prompt") {
-  const auto requests = Twice(12);
+  const auto requests = Twice(MixedRequests(12));
   for (const auto& format :
        {shard_loader::KvFormat::Int8(), shard_loader::KvFormat(shard_loader::DType::kBF16)}) {
     GroupOptions group;
     group.kv_dtype = format;
-    const Served alone = Alone(requests, group);
+    const Served alone = Alone(requests, kModel, group);
     Serving serving = Tight();
     serving.group.kv_dtype = format;
     serving.group.tp = 2;
@@ -97,7 +69,7 @@ TEST_CASE("fetched blocks of a cache in int8 or 16 bits give the answer of a com
 }
 
 TEST_CASE("a few slots, which are given up again and again, change no answer") {
-  const auto requests = Twice(12);
+  const auto requests = Twice(MixedRequests(12));
   const Served alone = Alone(requests);
   for (uint32_t slots : {1, 5, 12}) {
     Serving serving = Tight();
@@ -112,11 +84,7 @@ TEST_CASE("a few slots, which are given up again and again, change no answer") {
 }
 
 TEST_CASE("preempted sequences that fetch what they had computed go on with the same answer") {
-  auto requests = MixedRequests(16);
-  for (server::Request& request : requests) {
-    request.prompt.resize(std::min<size_t>(request.prompt.size(), 20));
-    request.max_tokens = 70;
-  }
+  const auto requests = GrowingRequests(16);
   const Served alone = Alone(requests);
   Serving serving = Tight();
   serving.group.num_kv_blocks = 13;
@@ -134,7 +102,7 @@ TEST_CASE("preempted sequences that fetch what they had computed go on with the 
 // A draft's cache has no slots. Guesses of the model itself are all right, so the steps also show
 // that it computes a fetched block's part again.
 TEST_CASE("guesses stay right over fetched blocks, and change no answer") {
-  auto requests = Twice(12);
+  auto requests = Twice(MixedRequests(12));
   for (server::Request& request : requests) request.max_tokens = 40;
   const Served alone = Alone(requests);
   Serving drafted = Tight();
@@ -159,7 +127,7 @@ TEST_CASE("guesses stay right over fetched blocks, and change no answer") {
 }
 
 TEST_CASE("groups that die with their slots, or leave requests to others, change no answer") {
-  const auto requests = Twice(24);
+  const auto requests = Twice(MixedRequests(24));
   const Served alone = Alone(requests);
   for (int replicas : {1, 2}) {
     Serving dying = Tight();

@@ -3,30 +3,11 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 
-#include "tests/golden/engine/answers.h"
+#include "tests/golden/engine/one_answer.h"
 #include "tests/golden/engine/walk.h"
 
 namespace tessera::tests {
 namespace {
-
-constexpr char kModel[] = "llama3_gqa";
-
-// Each request alone, in whole prompts, without the prefix cache.
-Served Alone(const std::vector<server::Request>& requests, const std::string& model = kModel) {
-  Serving serving;
-  serving.at_a_time = 1;
-  serving.prefix_cache = false;
-  return Serve(model, requests, serving);
-}
-
-void CheckSame(const Served& expected, const Served& found) {
-  REQUIRE(expected.answers.size() == found.answers.size());
-  for (size_t i = 0; i < expected.answers.size(); ++i) {
-    INFO("request " << i);
-    CHECK(expected.answers[i].find("|") != std::string::npos);
-    CHECK(found.answers[i] == expected.answers[i]);
-  }
-}
 
 TEST_CASE("a request in a batch of 7 or 32 gets the answer that it gets alone") {
   const auto requests = MixedRequests(32);
@@ -53,9 +34,7 @@ TEST_CASE("chunks of 16 and of 64 tokens give the answer of a whole prompt") {
 
 TEST_CASE("a prefix that is found, in part or not at all, gives the answer of a whole prompt") {
   for (const char* model : {"llama3_gqa", "mistral", "qwen3"}) {
-    auto requests = MixedRequests(8);
-    const auto again = requests;
-    requests.insert(requests.end(), again.begin(), again.end());
+    const auto requests = Twice(MixedRequests(8));
     const Served alone = Alone(requests, model);
     CHECK(alone.cached_tokens == 0);
     Serving serving;
@@ -71,11 +50,7 @@ TEST_CASE("a prefix that is found, in part or not at all, gives the answer of a 
 }
 
 TEST_CASE("a request that is preempted again and again gets the same answer") {
-  auto requests = MixedRequests(16);
-  for (server::Request& request : requests) {
-    request.prompt.resize(std::min<size_t>(request.prompt.size(), 20));
-    request.max_tokens = 70;
-  }
+  const auto requests = GrowingRequests(16);
   const Served alone = Alone(requests);
   for (bool cache : {false, true}) {
     Serving serving;
@@ -95,8 +70,7 @@ TEST_CASE("a cache in int8 gives one answer over found prefixes, preemptions and
     request.prompt.resize(std::min<size_t>(request.prompt.size(), 40));
     request.max_tokens = 50;
   }
-  const auto again = requests;
-  requests.insert(requests.end(), again.begin(), again.end());
+  requests = Twice(requests);
   Serving serving;
   serving.group.kv_dtype = shard_loader::KvFormat::Int8();
   serving.at_a_time = 1;

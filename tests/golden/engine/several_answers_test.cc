@@ -3,29 +3,11 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 
-#include "tests/golden/engine/answers.h"
+#include "tests/golden/engine/one_answer.h"
 #include "tests/support/fixtures.h"
 
 namespace tessera::tests {
 namespace {
-
-constexpr char kModel[] = "llama3_gqa";
-
-Served Alone(const std::vector<server::Request>& requests) {
-  Serving serving;
-  serving.at_a_time = 1;
-  serving.prefix_cache = false;
-  return Serve(kModel, requests, serving);
-}
-
-void CheckSame(const Served& expected, const Served& found) {
-  REQUIRE(expected.answers.size() == found.answers.size());
-  for (size_t i = 0; i < expected.answers.size(); ++i) {
-    INFO("request " << i);
-    CHECK(expected.answers[i].find("|") != std::string::npos);
-    CHECK(found.answers[i] == expected.answers[i]);
-  }
-}
 
 // Some of each kind, so that they bite whatever the model prefers.
 void Restrict(server::SamplingParams& sampling) {

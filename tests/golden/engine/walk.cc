@@ -55,9 +55,7 @@ const Served& Alone(const std::string& model, const std::vector<server::Request>
 
 void Walk(uint64_t seed, int steps) {
   std::mt19937_64 random(seed);
-  auto requests = MixedRequests(12);
-  const auto again = requests;
-  requests.insert(requests.end(), again.begin(), again.end());
+  const auto requests = Twice(MixedRequests(12));
   for (int step = 0; step < steps; ++step) {
     const std::string model =
         std::vector<std::string>{"llama3_gqa", "mistral", "qwen3"}[random() % 3];

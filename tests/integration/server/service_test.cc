@@ -126,16 +126,22 @@ TEST_CASE("text goes to tokens and back") {
   CHECK(text.text() == "Once upon a time");
 }
 
-TEST_CASE("the chat template is applied as Chat would") {
-  Server server = Demo();
-  Api api(server.target());
+// The prompt that a conversation of one message gets.
+v1::ApplyChatTemplateResponse Apply(Api& api, const std::string& content) {
   v1::ApplyChatTemplateRequest request;
   auto* message = request.add_messages();
   message->set_role("user");
-  message->set_content("Hello! <|im_end|>");
+  message->set_content(content);
   v1::ApplyChatTemplateResponse response;
   grpc::ClientContext context;
   REQUIRE(api.inference().ApplyChatTemplate(&context, request, &response).ok());
+  return response;
+}
+
+TEST_CASE("the chat template is applied as Chat would") {
+  Server server = Demo();
+  Api api(server.target());
+  const v1::ApplyChatTemplateResponse response = Apply(api, "Hello! <|im_end|>");
   CHECK(response.text() ==
         "<|im_start|>user\nHello! <|im_end|><|im_end|>\n<|im_start|>assistant\n");
   const auto& ids = response.token_ids().ids();
@@ -149,13 +155,7 @@ TEST_CASE("the template of --chat-template stands before the model's own") {
   std::ofstream(file) << "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}";
   Server server({"--model", DemoModel().string(), "--chat-template", file});
   Api api(server.target());
-  v1::ApplyChatTemplateRequest request;
-  auto* message = request.add_messages();
-  message->set_role("user");
-  message->set_content("Hello!");
-  v1::ApplyChatTemplateResponse response;
-  grpc::ClientContext context;
-  REQUIRE(api.inference().ApplyChatTemplate(&context, request, &response).ok());
+  const v1::ApplyChatTemplateResponse response = Apply(api, "Hello!");
   CHECK(response.text() == "<user>Hello!");
 }
 

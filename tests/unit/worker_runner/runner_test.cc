@@ -133,14 +133,19 @@ std::vector<std::pair<uint32_t, float>> Continue(Runner& runner, StepInput step,
   return drawn;
 }
 
-TEST_CASE("a start on cached blocks, shared or copied, goes on with the same bits") {
-  auto runner = MakeConnected();
+SequenceStart GreedyStart(uint32_t prompt_length, uint32_t max_tokens) {
   SequenceStart start;
   start.sequence = 1;
-  for (uint32_t i = 0; i < 20; ++i) start.token_ids.push_back(3 + i * 7 % 50);
-  start.prompt_length = 20;
+  for (uint32_t i = 0; i < prompt_length; ++i) start.token_ids.push_back(3 + i * 7 % 50);
+  start.prompt_length = prompt_length;
   start.sampling.temperature = 0;
-  start.max_tokens = 10;
+  start.max_tokens = max_tokens;
+  return start;
+}
+
+TEST_CASE("a start on cached blocks, shared or copied, goes on with the same bits") {
+  auto runner = MakeConnected();
+  SequenceStart start = GreedyStart(20, 10);
   const auto whole =
       Continue(*runner, {.step = 1, .starts = {start}, .entries = {{1, 20, {0, 1}}}}, 6);
   REQUIRE(whole.size() == 6);
@@ -169,12 +174,7 @@ TEST_CASE("a block that is spilled, written over and fetched goes on with the sa
     auto runner = Make(options, *checkpoint);
     CHECK(runner->memory().kv_fetch_time > absl::ZeroDuration());
     REQUIRE(runner->Connect(std::move(MakeLocalComms(1, 1, absl::Seconds(10))[0])).ok());
-    SequenceStart start;
-    start.sequence = 1;
-    for (uint32_t i = 0; i < 40; ++i) start.token_ids.push_back(3 + i * 7 % 50);
-    start.prompt_length = 40;
-    start.sampling.temperature = 0;
-    start.max_tokens = 6;
+    SequenceStart start = GreedyStart(40, 6);
     const auto whole =
         Continue(*runner, {.step = 1, .starts = {start}, .entries = {{1, 40, {0, 1, 2}}}}, 6);
     REQUIRE(whole.size() == 6);
