@@ -18,6 +18,7 @@ HANG = 60  # seconds after which something that should have happened is taken fo
 TAG = f"tsr{os.getpid() % 100000}"
 HOSTS = {TAG + "a": "10.99.7.1", TAG + "b": "10.99.7.2"}
 FIRST, SECOND = HOSTS
+STRANGER = pathlib.Path(__file__).with_name("stranger.py")
 
 
 def ip(*words):
@@ -148,6 +149,22 @@ class TwoHosts(unittest.TestCase):
         server = self.server(workers, self.secret("ours", "another secret"))
         server.wait_for(["secret"])
         self.assertNotIn("ready: ", server.text())
+
+    def test_a_worker_refuses_a_frontend_that_does_not_know_its_secret(self):
+        """An honest server with a wrong secret goes by itself, since the worker proves its own first; this one goes on."""
+        self.workers(self.secret("secret", "the workers' secret"), (9130, 9131))
+        version = subprocess.run([OPTIONS.bin / "tessera-worker", "--version"], capture_output=True,
+                                 text=True, check=True).stdout.removeprefix("tessera-worker").strip()
+        for host, port in ((FIRST, 9131), (SECOND, 9130)):  # each from the other's host
+            address = f"{HOSTS[SECOND if host == FIRST else FIRST]}:{port}"
+            answer = subprocess.run(["ip", "netns", "exec", host, sys.executable, STRANGER, address, version],
+                                    capture_output=True, text=True, timeout=HANG)
+            self.assertEqual(answer.returncode, 0, answer.stderr)
+            found = json.loads(answer.stdout)
+            self.assertTrue(found["challenged"], found)
+            self.assertFalse(found["welcomed"], found)
+            self.assertEqual(found["status"], "UNAUTHENTICATED", found)
+            self.assertIn("secret", found["details"])
 
 
 def main():

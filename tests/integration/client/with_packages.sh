@@ -1,8 +1,0 @@
-#!/usr/bin/env bash
-# Runs a Python test with the packages that gRPC clients use: with_packages.sh TEST.py
-set -euo pipefail
-here=$(cd "$(dirname "$0")" && pwd)
-version=1.60.1
-python=$("$here/../../support/venv.sh" "grpcio==$version" "grpcio-tools==$version" \
-  "grpcio-health-checking==$version" "grpcio-reflection==$version")
-exec "$python" "$1"
