@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What the engine makes of its workers, through the public API. Prints JSON lines.
 
-    run.py [SCENARIO ...] [--quick]     default: all of them
+    python3 -m engine.run [SCENARIO ...] [--quick]     default: all of them
 
 Every figure is a ratio within one run, or counts the server's own CPU time: what else the machine
 does matters less then, but still: run it on a machine that does nothing else.
@@ -13,26 +13,20 @@ import statistics
 import subprocess
 import tempfile
 
-import make_model
-from bubbles import busy_fractions, draw
-from server import BUNDLED, Server, grown, idle_fraction, sim
+import models
+from engine.bubbles import busy_fractions, draw
+from server import Server, grown, idle_fraction, sim, tell
 
 
-def tell(bench: str, **figures) -> None:
-    print(json.dumps({"bench": bench, **figures}), flush=True)
-
-
-def models(folder: pathlib.Path, quick: bool) -> list:
+def shapes(quick: bool) -> list:
     """(name, folder, tokens of an answer): the longer a token takes, the fewer."""
-    out = [("bundled", BUNDLED, 64)]
-    if not quick:
-        out.append(("half_billion", make_model.make(folder / "half_billion", "half_billion", BUNDLED), 8))
-    return out
+    bundled = ("bundled", models.BUNDLED, 64)
+    return [bundled] if quick else [bundled, ("qwen05b", models.made("qwen05b"), 8)]
 
 
-def throughput(folder: pathlib.Path, quick: bool) -> None:
+def throughput(_: pathlib.Path, quick: bool) -> None:
     """Tokens per second by concurrent streams at tp=2, and how long the workers waited for steps."""
-    for name, model, output in models(folder, quick):
+    for name, model, output in shapes(quick):
         with Server("--tp", "2", "--max-model-len", "1024", model=model) as server:
             server.bench("--clients", 1, "--requests", 1, "--input", 32, "--output", 4)
             one = 0.0
@@ -55,10 +49,10 @@ def engine_time(_: pathlib.Path, quick: bool) -> None:
                  microseconds_per_message=cpu / result["messages"] * 1e6)
 
 
-def shared_prefix(folder: pathlib.Path, quick: bool) -> None:
+def shared_prefix(_: pathlib.Path, quick: bool) -> None:
     """Fifty requests that share a prompt of 1,000 tokens."""
     prefix, rest, output, count = 1000, 12, 4, 50
-    for name, model, _ in models(folder, quick):
+    for name, model, _ in shapes(quick):
         with Server("--tp", "2", "--max-model-len", "1024", model=model) as server:
             load = ["--shared-prefix", prefix, "--input", prefix + rest, "--output", output, "--temperature", 0]
             server.bench("--clients", 1, "--requests", 1, "--input", 64, "--output", output, "--seed", 77)
@@ -73,9 +67,9 @@ def shared_prefix(folder: pathlib.Path, quick: bool) -> None:
                  ttft_hit_ms=alone["ttft"]["p50_ms"], hit_to_miss=alone["ttft"]["p50_ms"] / statistics.median(misses))
 
 
-def many_prompts(folder: pathlib.Path, quick: bool) -> None:
+def many_prompts(_: pathlib.Path, quick: bool) -> None:
     """Eight prompts of 128 tokens at once: the first tokens must not all wait for the last prompt."""
-    for name, model, _ in models(folder, quick):
+    for name, model, _ in shapes(quick):
         with Server("--tp", "2", "--max-num-batched-tokens", "128", "--max-model-len", "1024", model=model) as server:
             server.bench("--clients", 1, "--requests", 1, "--input", 64, "--output", 2, "--seed", 77)
             result = server.bench("--clients", 8, "--requests", 8, "--input", 128, "--output", 2)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Prefill and decode of models of random weights in real shapes, in every dtype: model_bench as a fraction of the machine's limits.
 
-    model.py [--models llama1b,qwen05b] [--dtypes bf16,int8,int4] [--threads N] [--kernels SET] [--folder DIR]
+    python3 -m kernels.model [--models llama1b,qwen05b] [--dtypes bf16,int8,int4] [--threads N] [--kernels SET] [--folder DIR]
 
 The models are made once, in --folder (default: tessera-bench-models in the temporary folder; 2.5 GB for llama1b), and stay there.
 """
@@ -10,21 +10,10 @@ import os
 import pathlib
 import subprocess
 import sys
-import tempfile
 
-HERE = pathlib.Path(__file__).resolve().parent
-MAKE = HERE.parent / "make_model.py"
+import models
 
-
-def model(folder: pathlib.Path, name: str) -> pathlib.Path:
-    path = folder / name
-    done = path / "made"  # written last, so that a half-written model is made again
-    if not done.exists():
-        print(f"making {path}", file=sys.stderr)
-        folder.mkdir(parents=True, exist_ok=True)
-        subprocess.run([sys.executable, MAKE, folder, "--model", name], check=True, stdout=sys.stderr)
-        done.touch()
-    return path
+ROOT = pathlib.Path(__file__).resolve().parents[3]
 
 
 def main() -> int:
@@ -33,12 +22,11 @@ def main() -> int:
     parser.add_argument("--dtypes", default="bf16,int8,int4")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--kernels", default="auto")
-    parser.add_argument("--folder", type=pathlib.Path,
-                        default=pathlib.Path(tempfile.gettempdir()) / "tessera-bench-models")
+    parser.add_argument("--folder", type=pathlib.Path, default=models.FOLDER)
     flags = parser.parse_args()
-    build = pathlib.Path(os.environ.get("BUILD", HERE.parents[2] / "build/release")).resolve()
+    build = pathlib.Path(os.environ.get("BUILD", ROOT / "build/release")).resolve()
     for name in flags.models.split(","):
-        path = model(flags.folder, name)
+        path = models.made(name, flags.folder)
         for dtype in flags.dtypes.split(","):
             subprocess.run([build / "tests/model_bench", path, dtype, str(flags.threads), flags.kernels], check=True)
     return 0

@@ -6,15 +6,21 @@ import re
 import subprocess
 import tempfile
 
-ROOT = pathlib.Path(__file__).resolve().parents[3]
+import models
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("BUILD", ROOT / "build/release")).resolve()
-BUNDLED = ROOT / "deploy/models/demo/model"
+
+
+def tell(bench: str, **figures) -> None:
+    """A line of a bench, as table.py reads it."""
+    print(json.dumps({"bench": bench, **figures}), flush=True)
 
 
 class Server:
     """Ready when the constructor returns; ended by the with statement."""
 
-    def __init__(self, *flags: str, model: pathlib.Path = BUNDLED):
+    def __init__(self, *flags: str, model: pathlib.Path = models.BUNDLED):
         self.log = tempfile.TemporaryFile(mode="w+")
         self.process = subprocess.Popen(
             [BUILD / "bin/tessera-server", "--model", model, "--grpc-port", "0", *flags],
