@@ -122,7 +122,7 @@ class TwoHosts(unittest.TestCase):
         secret = self.secret("secret", "correct horse battery staple")
         server = self.server(self.workers(secret, (9120, 9121)), secret, "--step-timeout", 1)
         server.wait_for(["ready: "])
-        flags = ["--seed", 7, "--temperature", 1, "--max-tokens", 600, "--ignore-eos"]
+        flags = ["--seed", 7, "--temperature", 1, "--max-tokens", 200, "--ignore-eos"]
         undisturbed = subprocess.run(self.complete(*flags), capture_output=True, timeout=HANG)
         self.assertEqual(undisturbed.returncode, 0, undisturbed.stderr)
         client = subprocess.Popen(self.complete(*flags), stdout=subprocess.PIPE)
