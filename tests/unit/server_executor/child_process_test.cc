@@ -56,19 +56,23 @@ TEST_CASE("a child gets its secret, its environment, nothing to read and nothing
   CHECK(why.get().message() == "ended with exit code 9");
 }
 
+// A shell that has begun another process with vfork cannot be stopped before that is another
+// program, and that one, stopped with it, never is: so there is one process alone.
+constexpr const char* kSleep = "exec sleep 600";
+
 TEST_CASE("a child that ends, is killed or is stopped is told of") {
   CHECK(Child({"-c", "exit 5"}).WhyLost() == "ended with exit code 5");
-  Child killed({"-c", "sleep 600"});
+  Child killed({"-c", kSleep});
   killed.process->Signal(SIGKILL);
   CHECK(killed.WhyLost() == "was killed by signal 9 (Killed)");
-  Child stopped({"-c", "sleep 600"});
+  Child stopped({"-c", kSleep});
   stopped.process->Signal(SIGSTOP);
   CHECK(stopped.WhyLost() == "was stopped by a signal");
 }
 
 TEST_CASE("a child may be stopped before it is another program") {
   for (int i = 0; i < 50; ++i) {
-    Child child({"-c", "sleep 600"});  // there before its program is
+    Child child({"-c", kSleep});  // there before its program is
     kill(child.process->pid(), SIGSTOP);
     CHECK(child.WhyLost() == "was stopped by a signal");
   }
