@@ -7,6 +7,12 @@
 #include "absl/hash/hash.h"
 
 namespace tessera::server {
+namespace {
+
+// Children of a node that FindPartial compares.
+constexpr int kMostCompared = 64;
+
+}  // namespace
 
 PrefixCache::PrefixCache(const Options& options, BlockPool* pool)
     : options_(options),
@@ -88,6 +94,23 @@ std::vector<uint32_t> PrefixCache::FindSpilled(const Chain& chain, absl::Span<co
   if (num_spilled() == 0) return {};
   const uint32_t parent = found.empty() ? num_nodes() + chain.scope : node_of_block_[found.back()];
   return Walk(parent, ids.subspan(found.size() * options_.block_size), /*in_blocks=*/false);
+}
+
+PrefixCache::Partial PrefixCache::FindPartial(absl::Span<const uint32_t> ids,
+                                              absl::Span<const uint32_t> found) const {
+  Partial best;
+  const size_t whole = found.size() * options_.block_size;
+  if (found.empty() || ids.size() <= whole) return best;
+  ids.remove_prefix(whole);
+  uint32_t node = nodes_[node_of_block_[found.back()]].child;
+  for (int i = 0; node != kNone && i < kMostCompared; ++i, node = nodes_[node].right) {
+    if (nodes_[node].block == kNone) continue;
+    const absl::Span<const uint32_t> own = IdsOf(node);
+    const auto differ = std::mismatch(own.begin(), own.end(), ids.begin(), ids.end());
+    const auto tokens = static_cast<uint32_t>(differ.first - own.begin());
+    if (tokens > best.tokens) best = {nodes_[node].block, tokens};
+  }
+  return best;
 }
 
 void PrefixCache::Take(Chain& chain, absl::Span<const uint32_t> found) {

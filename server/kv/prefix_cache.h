@@ -59,6 +59,14 @@ class PrefixCache {
   // The nodes in slots that go on behind `found`, which Find gave for the same. Valid as long.
   std::vector<uint32_t> FindSpilled(const Chain& chain, absl::Span<const uint32_t> ids,
                                     absl::Span<const uint32_t> found) const;
+  // A block behind `found`, which Find gave for the same ids and which is not empty, that holds the
+  // most of the tokens which follow, but not all of its own: it can be copied. Looks at the
+  // youngest ones alone where very many go on from there. Valid as long.
+  struct Partial {
+    uint32_t block = 0;
+    uint32_t tokens = 0;  // none: there is no such block
+  };
+  Partial FindPartial(absl::Span<const uint32_t> ids, absl::Span<const uint32_t> found) const;
   // The sequence takes what Find gave, which becomes the beginning of its empty chain.
   void Take(Chain& chain, absl::Span<const uint32_t> found);
   // It takes what FindSpilled gave, or the first ones of it, behind that: they are fetched into the

@@ -269,16 +269,20 @@ uint32_t Scheduler::Reserve() const {
   return reserve;
 }
 
-bool Scheduler::MakeRoom(const Entry& entry, const std::vector<uint32_t>& found, Draft& draft) {
+bool Scheduler::HasRoom(const Entry& entry, const Cached& found) const {
   const uint32_t more =
-      BlocksFor(entry.length()) - static_cast<uint32_t>(entry.blocks.size() + found.size());
-  auto enough = [&] {
-    // Idle ones that are found are taken too.
-    const auto idle = std::count_if(found.begin(), found.end(),
-                                    [this](uint32_t block) { return pool_.holders(block) == 0; });
-    return pool_.num_available() >= more + static_cast<uint32_t>(idle) + Reserve();
-  };
-  while (num_resident() >= options_.max_num_seqs || !enough()) {
+      BlocksFor(entry.length()) - static_cast<uint32_t>(entry.blocks.size() + found.blocks.size());
+  auto is_idle = [this](uint32_t block) { return pool_.holders(block) == 0; };
+  // Idle ones that are found are taken too, and one is held until it is copied.
+  const auto idle = std::count_if(found.blocks.begin(), found.blocks.end(), is_idle) +
+                    (found.partial.tokens > 0 && is_idle(found.partial.block));
+  return pool_.num_available() >= more + static_cast<uint32_t>(idle) + Reserve();
+}
+
+bool Scheduler::MakeRoom(const Entry& entry, Cached& found, Draft& draft) {
+  // For a copy nobody is preempted, and nothing waits.
+  if (found.partial.tokens > 0 && !HasRoom(entry, found)) found.partial = {};
+  while (num_resident() >= options_.max_num_seqs || !HasRoom(entry, found)) {
     if (num_resident() < options_.max_num_seqs && DropForks(&entry)) continue;
     Entry* victim = LastPaused();
     if (victim == nullptr && !residents_.empty()) victim = residents_.back();
@@ -304,7 +308,7 @@ void Scheduler::Admit(Draft& draft) {
       }
     }
     entry->level = turn.level;
-    if (MakeRoom(*entry, found.blocks, draft)) {
+    if (MakeRoom(*entry, found, draft)) {
       Start(entry, found, draft);
     } else if (num_resident() == 0 && entry->holds()) {
       LetGo(entry);  // it holds a block more than it would need alone
@@ -327,13 +331,17 @@ uint32_t Scheduler::CachedTokens(const Entry& entry, size_t found) const {
 }
 
 Scheduler::Cached Scheduler::FindCached(const Entry& entry) const {
+  const std::vector<uint32_t>& log = *entry.info.log;
   Cached found;
-  found.blocks = cache_.Find(entry.chain, *entry.info.log);
-  found.spilled = cache_.FindSpilled(entry.chain, *entry.info.log, found.blocks);
-  const uint32_t saved =
-      CachedTokens(entry, found.size()) - CachedTokens(entry, found.blocks.size());
+  found.blocks = cache_.Find(entry.chain, log);
+  found.spilled = cache_.FindSpilled(entry.chain, log, found.blocks);
+  const uint32_t in_blocks = CachedTokens(entry, found.blocks.size());
+  const uint32_t saved = CachedTokens(entry, found.size()) - in_blocks;
   const auto fetched = static_cast<uint32_t>(found.spilled.size());
   if (!FetchIsCheaper(offload_costs_, fetched, saved)) found.spilled.clear();
+  if (!found.spilled.empty()) return found;
+  // Without the last token: that is computed.
+  found.partial = cache_.FindPartial(absl::MakeConstSpan(log).first(log.size() - 1), found.blocks);
   return found;
 }
 
@@ -360,6 +368,11 @@ void Scheduler::Start(Entry* entry, const Cached& found, Draft& draft) {
     entry->blocks.insert(entry->blocks.end(), fetched.begin(), fetched.end());
     entry->cached = CachedTokens(*entry, found.size());
     num_fetched_tokens_ += entry->cached - CachedTokens(*entry, found.blocks.size());
+    if (found.partial.tokens > 0) {
+      entry->cached += found.partial.tokens;
+      entry->copied_block = found.partial.block;
+      pool_.Share(found.partial.block);
+    }
   }
   if (entry->copied_block) {
     const uint32_t from = *std::exchange(entry->copied_block, std::nullopt);

@@ -121,7 +121,7 @@ class Scheduler {
     FairQueue::Waiter waiter;
     PrefixCache::Chain chain;
     std::vector<uint32_t> blocks;
-    std::optional<uint32_t> copied_block;  // of a fork that waits: its last one, held until copied
+    std::optional<uint32_t> copied_block;  // behind them, another's: held until it is copied
     uint32_t cached = 0;                   // tokens in the blocks that a fork which waits holds
     uint32_t admission = 0;
     int32_t level = 0;        // its priority when it was admitted
@@ -152,6 +152,7 @@ class Scheduler {
   struct Cached {
     std::vector<uint32_t> blocks;
     std::vector<uint32_t> spilled;  // nodes behind them, to be fetched
+    PrefixCache::Partial partial;   // where none are: behind the blocks, to be copied
     size_t size() const { return blocks.size() + spilled.size(); }
   };
 
@@ -197,8 +198,10 @@ class Scheduler {
   bool DropForks(const Entry* except);
   // Blocks that the residents which are not paused will need for their next tokens.
   uint32_t Reserve() const;
-  // A seat, and blocks for all that is known beside those in `found`.
-  bool MakeRoom(const Entry& entry, const std::vector<uint32_t>& found, Draft& draft);
+  // Blocks for all that is known beside what is found.
+  bool HasRoom(const Entry& entry, const Cached& found) const;
+  // A seat and such blocks. `found` loses what would take room from others.
+  bool MakeRoom(const Entry& entry, Cached& found, Draft& draft);
   // A step that drew has been reported: its guesses that were right count in those after it.
   void TakeGuesses(Entry* entry, Part& part);
   void EnterBlocks(Entry* entry);

@@ -49,6 +49,33 @@ TEST_CASE("a prefix that is found, in part or not at all, gives the answer of a 
   }
 }
 
+TEST_CASE(
+    "a prompt that leaves an earlier one inside of a block gets the answer of a whole prompt") {
+  server::Request first = MixedRequests(1)[0];
+  first.prompt.clear();
+  for (uint32_t i = 0; i < 48; ++i) first.prompt.push_back(10 + i * 7 % 200);
+  std::vector<server::Request> requests = {first};
+  uint64_t shared = 0;  // blocks have 16 tokens: behind the first one every token that is equal
+  for (size_t equal = 16; equal < 48; equal += 5) {
+    requests.push_back(first);
+    requests.back().prompt[equal] = 250;
+    shared += equal;
+  }
+  for (bool coded : {false, true}) {
+    Serving serving;
+    if (coded) serving.group.kv_dtype = shard_loader::KvFormat::Int8();
+    serving.at_a_time = 1;
+    serving.prefix_cache = false;
+    const Served alone = Serve(kModel, requests, serving);
+    serving.prefix_cache = true;
+    serving.group.tp = serving.group.pp = 2;
+    INFO(serving.ToString());
+    const Served cached = Serve(kModel, requests, serving);
+    CHECK(cached.cached_tokens == shared);
+    CheckSame(alone, cached);
+  }
+}
+
 TEST_CASE("a request that is preempted again and again gets the same answer") {
   const auto requests = GrowingRequests(16);
   const Served alone = Alone(requests);

@@ -56,6 +56,27 @@ TEST_CASE("a prefix is found in whole blocks, as far as the ids are equal") {
   CHECK(cache.Found({3, 4}) == 0);  // equal ids behind another prefix are other keys
 }
 
+TEST_CASE("behind what is found, the block is named that begins with most of what follows") {
+  Cache cache(8);
+  cache.Run({1, 2, 3, 4});
+  cache.Run({1, 2, 5, 6});
+  Chain chain = cache.tree.Open("");
+  auto partial = [&](const Ids& ids) {
+    const Blocks found = cache.tree.Find(chain, ids);
+    return cache.tree.FindPartial(ids, found);
+  };
+  const Blocks whole = cache.tree.Find(chain, {1, 2, 5, 6});
+  REQUIRE(whole.size() == 2);
+  CHECK(partial({1, 2, 5, 9}).block == whole[1]);
+  CHECK(partial({1, 2, 5, 9}).tokens == 1);
+  CHECK(partial({1, 2, 5}).tokens == 1);
+  CHECK(partial({1, 2, 7, 4}).tokens == 0);
+  CHECK(partial({1, 2}).tokens == 0);
+  CHECK(partial({1, 2, 5, 6}).tokens == 0);  // nothing is behind it
+  CHECK(partial({1, 9, 5, 6}).tokens == 0);  // no block of it is found
+  cache.tree.Release(chain, {});
+}
+
 TEST_CASE("a scope sees nothing of another") {
   Cache cache(8);
   cache.Run({1, 2, 3, 4}, "a");

@@ -206,6 +206,32 @@ TEST_CASE("a prompt whose beginning is just being computed waits for it, and hol
   CHECK(bench.Then() == "+2#1~8[0,1,] +3#1 1:2[2,] 2:1[3,] 3:1[4,]");
 }
 
+TEST_CASE("a prompt that leaves another's in the middle of a block copies that") {
+  Bench bench(Options(32, 4, 4));
+  REQUIRE(bench.AddLog(1, {1, 2, 3, 4, 5, 6, 7, 8}, 8));
+  CHECK(bench.Next() == "+1#1 1:8[0,1,]");
+  bench.Report();
+  bench.Remove(1);
+  REQUIRE(bench.AddLog(2, {1, 2, 3, 4, 5, 6, 30, 31}, 8));
+  CHECK(bench.Next() == "+2#1~6[0,2,] -1 1>2 2:2[]");
+  bench.Report();
+  bench.Remove(2);
+  // The last token is computed, also where a block has it. Of two that begin alike the younger is
+  // taken.
+  REQUIRE(bench.AddLog(3, {1, 2, 3, 4, 5, 6, 7}, 7));
+  CHECK(bench.Next() == "+3#1~6[0,3,] -2 2>3 3:1[]");
+}
+
+TEST_CASE("where there is no block to copy to, the tokens are computed") {
+  Bench bench(Options(32, 4, 2));
+  REQUIRE(bench.AddLog(1, {1, 2, 3, 4, 5, 6, 7, 8}, 8));
+  bench.Next();
+  bench.Report();
+  bench.Remove(1);
+  REQUIRE(bench.AddLog(2, {1, 2, 3, 4, 5, 6, 30, 31}, 8));
+  CHECK(bench.Next() == "+2#1~4[0,] -1 2:4[1,]");
+}
+
 TEST_CASE("generated tokens enter the cache once they are in the log") {
   Bench bench(Options(32, 4, 8));
   REQUIRE(bench.AddLog(1, {1, 2}, 20));
