@@ -13,6 +13,8 @@ namespace {
 
 constexpr int kSpins = 500;  // about ten microseconds
 constexpr int kYields = 100;
+constexpr int kLeftBits = 32;
+constexpr uint64_t kLeft = (uint64_t{1} << kLeftBits) - 1;
 constexpr timespec kNap = {0, 2'000'000};  // a caller looks again by itself
 
 void Pause() {
@@ -66,56 +68,57 @@ void ThreadPool::RunTasks(int64_t count, const void* body, TaskFunction function
   body_ = body;
   function_ = function;
   count_ = count;
-  next_task_.store(0, std::memory_order_relaxed);
-  busy_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
-  round_.fetch_add(1);
+  done_.store(0, std::memory_order_relaxed);
+  tickets_.store(uint64_t{++round_} << kLeftBits | static_cast<uint64_t>(count));
   if (sleepers_.load() > 0) {
     MutexLock lock(mutex_);
     wake_.NotifyAll();
   }
   TakeTasks();
-  AwaitWorkers();
+  AwaitTasks();
 }
 
-// Workers always come to an end: they only compute. One whose core is taken may need a time slice,
+// Tasks always come to an end: they only compute. One whose core is taken may need a time slice,
 // which the caller sleeps through.
-void ThreadPool::AwaitWorkers() {
-  auto all_done = [this] { return busy_.load(std::memory_order_acquire) == 0; };
+void ThreadPool::AwaitTasks() {
+  const auto count = static_cast<uint32_t>(count_);
+  auto all_done = [&] { return done_.load(std::memory_order_acquire) == count; };
   if (SpinThenYield(kYields, all_done)) return;
   caller_sleeps_.store(true);
-  for (int busy; (busy = busy_.load()) != 0;) {
-    syscall(SYS_futex, &busy_, FUTEX_WAIT_PRIVATE, busy, &kNap, nullptr, 0);
+  for (uint32_t done; (done = done_.load()) != count;) {
+    syscall(SYS_futex, &done_, FUTEX_WAIT_PRIVATE, done, &kNap, nullptr, 0);
   }
   caller_sleeps_.store(false);
 }
 
 void ThreadPool::TakeTasks() {
-  for (;;) {
-    const int64_t task = next_task_.fetch_add(1, std::memory_order_relaxed);
-    if (task >= count_) return;
-    function_(body_, task);
+  uint32_t taken = 0;
+  // The round above the count keeps a ticket of an earlier one from being taken for one of this.
+  for (uint64_t tickets = tickets_.load(); (tickets & kLeft) != 0;) {
+    if (!tickets_.compare_exchange_weak(tickets, tickets - 1)) continue;
+    function_(body_, count_ - static_cast<int64_t>(tickets & kLeft));
+    ++taken;
+    tickets = tickets_.load();
   }
-}
-
-uint64_t ThreadPool::AwaitRound(uint64_t seen) {
-  auto ready = [&] { return stop_.load() || round_.load() != seen; };
-  if (!SpinThenYield(kYields, ready)) {
-    MutexLock lock(mutex_);
-    sleepers_.fetch_add(1);
-    while (!ready()) wake_.Wait(mutex_);
-    sleepers_.fetch_sub(1);
+  if (taken == 0) return;
+  const auto count = static_cast<uint32_t>(count_);  // before the round may end
+  const bool last = done_.fetch_add(taken) + taken == count;
+  if (last && caller_sleeps_.load()) {
+    syscall(SYS_futex, &done_, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
   }
-  return stop_.load() ? 0 : round_.load();
 }
 
 void ThreadPool::WorkerLoop() {
-  uint64_t seen = 1;
-  while ((seen = AwaitRound(seen)) != 0) {
-    TakeTasks();
-    const bool last = busy_.fetch_sub(1) == 1;
-    if (last && caller_sleeps_.load()) {
-      syscall(SYS_futex, &busy_, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
+  auto ready = [this] { return stop_.load() || (tickets_.load() & kLeft) != 0; };
+  while (true) {
+    if (!SpinThenYield(kYields, ready)) {
+      MutexLock lock(mutex_);
+      sleepers_.fetch_add(1);
+      while (!ready()) wake_.Wait(mutex_);
+      sleepers_.fetch_sub(1);
     }
+    if (stop_.load()) return;
+    TakeTasks();
   }
 }
 

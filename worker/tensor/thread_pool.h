@@ -14,7 +14,7 @@ namespace tessera::worker {
 
 // Runs from one thread at a time; its other threads wait for work by spinning briefly, then
 // yielding, then sleeping, because ranks may share a core; so does the caller while the last tasks
-// end.
+// end. At most 2^32 - 1 tasks at a time.
 class ThreadPool {
  public:
   // `threads` counts the caller; 1 starts none. Where there are `cpus`, every thread stays on one
@@ -39,21 +39,23 @@ class ThreadPool {
 
   void RunTasks(int64_t count, const void* body, TaskFunction function);
   void WorkerLoop();
-  // The next round after `seen`, or 0 at the end of the pool.
-  uint64_t AwaitRound(uint64_t seen);
+  // Runs tasks until none is left that nobody has taken.
   void TakeTasks();
-  void AwaitWorkers();
+  // Until those that others have taken are done. Whoever has taken none is not waited for: the
+  // system may have given its core to somebody else.
+  void AwaitTasks();
 
   std::vector<std::thread> workers_;
 
-  // Written by the caller before round_ goes up, read by the workers after it did.
+  // Of the round: written by the caller before its tickets are there. Whoever holds a ticket may
+  // read them: no round ends before its last task.
   const void* body_ = nullptr;
   TaskFunction function_ = nullptr;
   int64_t count_ = 0;
 
-  std::atomic<int64_t> next_task_{0};
-  std::atomic<uint64_t> round_{1};
-  std::atomic<int> busy_{0};  // workers that have not finished the round
+  uint32_t round_ = 0;                // the caller's
+  std::atomic<uint64_t> tickets_{0};  // the round, above the number of tasks that nobody has taken
+  std::atomic<uint32_t> done_{0};     // tasks of the round; a futex
   std::atomic<bool> caller_sleeps_{false};
   std::atomic<bool> stop_{false};
   std::atomic<int> sleepers_{0};
