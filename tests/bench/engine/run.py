@@ -21,7 +21,7 @@ from server import Server, grown, idle_fraction, sim, tell
 def shapes(quick: bool) -> list:
     """(name, folder, tokens of an answer): the longer a token takes, the fewer."""
     bundled = ("bundled", models.BUNDLED, 64)
-    return [bundled] if quick else [bundled, ("qwen05b", models.made("qwen05b"), 8)]
+    return [bundled] if quick else [bundled, ("qwen05b", models.made("qwen05b"), 24)]
 
 
 def throughput(_: pathlib.Path, quick: bool) -> None:
@@ -82,7 +82,7 @@ def bubbles(folder: pathlib.Path, quick: bool) -> None:
     trace = folder / "trace.jsonl"
     flags = sim(20000, 20, "--pp", "4", "--sim-trace", str(trace), "--max-num-seqs", "256")
     with Server(*flags) as server:
-        server.bench("--clients", 256, "--duration", 3 if quick else 10, "--input", 32, "--output", 64)
+        server.bench("--clients", 256, "--duration", 3 if quick else 10, "--input", 32, "--output", "exponential:128")
     fractions = busy_fractions(trace)
     plot = pathlib.Path("bubbles.svg").resolve()
     plot.write_text(draw(trace))
