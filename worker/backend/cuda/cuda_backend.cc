@@ -17,6 +17,7 @@
 #include "worker/backend/cuda/cuda_drawer.h"
 #include "worker/backend/cuda/device_memory.h"
 #include "worker/backend/cuda/graph.h"
+#include "worker/backend/cuda/product_table.h"
 #include "worker/backend/cuda/scratch.h"
 
 namespace tessera::worker::cuda {
@@ -140,20 +141,23 @@ class CudaBackend final : public Backend {
   }
 
   void Product(const ProductArgs& args) override {
-    const bool coded = args.weights.codes != shard_loader::Codes::kNone;
-    const bool wide =
-        order_ == Order::kWide && !coded && args.weights.dtype != shard_loader::DType::kF32;
     LaneList lanes;
-    if (!MakeLaneList(args.lanes, args.num_lanes, wide ? Order::kWide : Order::kFma16, &lanes)) {
+    if (!MakeLaneList(args, order_, &lanes)) {
       return Fail(absl::UnimplementedError(
           absl::StrCat("cuda: a sum of ", args.num_lanes, " lanes over ", args.weights.columns,
                        " columns is cut into more than ", kMaxLaneEntries,
                        " parts; use fewer --lanes or a higher --tp")));
     }
-    if (coded) return Note(coded_.Product(args, lanes));
-    if (!wide) return Check(ProductFma(args, lanes, stream()));
-    std::byte* narrowed =
-        Take(narrowed_.Get(args.num_rows * NarrowedStride(args.weights.columns) * 2));
+    const PackedMatrix& weights = args.weights;
+    switch (AlgorithmOf(order_, weights.dtype, weights.codes, weights.columns).kernel) {
+      case ProductKernel::kFma:
+        return Check(ProductFma(args, lanes, stream()));
+      case ProductKernel::kCodes:
+        return Note(coded_.Product(args, lanes));
+      case ProductKernel::kMma:
+        break;
+    }
+    std::byte* narrowed = Take(narrowed_.Get(args.num_rows * NarrowedStride(weights.columns) * 2));
     if (narrowed != nullptr) Check(ProductMma(args, lanes, narrowed, stream()));
   }
 

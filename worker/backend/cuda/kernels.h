@@ -44,10 +44,6 @@ struct LaneList {
   LaneEntry lanes[kMaxLaneEntries];
 };
 
-// The lanes in halves of halves where they are long, so that more warps share a row of weights: a
-// function of the columns alone. False where there are too many lanes.
-bool MakeLaneList(const SumLane* lanes, int64_t num_lanes, Order order, LaneList* list);
-
 int EmbedRows(const PackedMatrix& table, const int64_t* ids, int64_t count, float* output,
               CUstream_st* stream);
 int Norm(const NormArgs& args, Order order, CUstream_st* stream);

@@ -16,6 +16,7 @@
 #include "worker/backend/cuda/launch.cuh"
 #include "worker/backend/cuda/math.cuh"
 #include "worker/backend/cuda/packed.cuh"
+#include "worker/backend/cuda/product_table.h"
 
 namespace tessera::worker::cuda {
 namespace {
@@ -393,9 +394,6 @@ __global__ void __launch_bounds__(kManyThreads)
   }
 }
 
-// Up to so many rows, reading the weights again for the next 64 rows is not the bottleneck.
-constexpr int64_t kFewRows = 64;
-
 template <typename Type, int kTiles>
 int LaunchFew(const MmaArgs& args, const LaneList& lanes, CUstream_st* stream) {
   int warps_per_tile = 1;
@@ -412,20 +410,17 @@ int LaunchFew(const MmaArgs& args, const LaneList& lanes, CUstream_st* stream) {
                 warps_per_tile);
 }
 
-// Copies of 16 bytes need lanes that begin at multiples of 8 columns.
-bool CanStage(const LaneList& lanes) {
-  for (int l = 0; l < lanes.count; ++l) {
-    if (lanes.lanes[l].begin % 8 != 0) return false;
-  }
-  return true;
-}
-
 template <typename Type>
 int LaunchMma(const MmaArgs& args, const LaneList& lanes, CUstream_st* stream) {
-  if (args.num_rows <= kFewRows || !CanStage(lanes)) {
-    if (args.num_rows <= 8) return LaunchFew<Type, 1>(args, lanes, stream);
-    if (args.num_rows <= 16) return LaunchFew<Type, 2>(args, lanes, stream);
-    return LaunchFew<Type, 4>(args, lanes, stream);
+  switch (TilingOf(args.num_rows, lanes)) {
+    case MmaTiling::kFew8:
+      return LaunchFew<Type, 1>(args, lanes, stream);
+    case MmaTiling::kFew16:
+      return LaunchFew<Type, 2>(args, lanes, stream);
+    case MmaTiling::kFew32:
+      return LaunchFew<Type, 4>(args, lanes, stream);
+    case MmaTiling::kMany:
+      break;
   }
   int num_stages = 0;
   for (int l = 0; l < lanes.count; ++l) {
@@ -437,37 +432,7 @@ int LaunchMma(const MmaArgs& args, const LaneList& lanes, CUstream_st* stream) {
                 num_stages);
 }
 
-// A lane of so many columns or more is cut in four.
-constexpr int64_t kLongLane = 1024;
-constexpr int kCuts = 4;
-
 }  // namespace
-
-bool MakeLaneList(const SumLane* lanes, int64_t num_lanes, Order order, LaneList* list) {
-  list->count = 0;
-  for (int64_t l = 0; l < num_lanes; ++l) {
-    const SumLane& lane = lanes[l];
-    const int64_t columns = lane.end - lane.begin;
-    const int cuts = order == Order::kWide && columns >= kLongLane ? kCuts : 1;
-    if (list->count + cuts > kMaxLaneEntries) return false;
-    // Cuts at multiples of 64 columns; the first ones are the longer.
-    int64_t begin = lane.begin;
-    for (int cut = 0; cut < cuts; ++cut) {
-      const int64_t left = lane.end - begin;
-      const int64_t part = cut + 1 == cuts ? left : CeilDiv(left, (cuts - cut) * 64) * 64;
-      LaneEntry& entry = list->lanes[list->count++];
-      entry.begin = static_cast<int32_t>(begin);
-      entry.end = static_cast<int32_t>(begin + part);
-      entry.folds = static_cast<int16_t>(cut == 1 ? 1 : cut == 3 ? 2 : 0);
-      entry.root = -1;
-      begin += part;
-    }
-    LaneEntry& last = list->lanes[list->count - 1];
-    last.folds = static_cast<int16_t>(last.folds + lane.folds);
-    last.root = static_cast<int16_t>(lane.root);
-  }
-  return true;
-}
 
 int ProductMma(const ProductArgs& args, const LaneList& lanes, void* narrowed,
                CUstream_st* stream) {
