@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "shard_loader/plan/device_experts.h"
 #include "shard_loader/plan/rounding.h"
 
 namespace tessera::shard_loader {
@@ -32,13 +33,23 @@ int64_t TileBytes(const DecoderSpec& spec, const RankPlan& plan, int64_t rows, i
   return std::min(kMaxDeviceTileBytes, tiles * rows * row);
 }
 
-// Which KV head a head reads, its slope, and the segments of every kind of coded product: each a
-// copy of its own.
+// Which KV head a head reads, its slope, where experts are added, and the segments of every kind of
+// coded product: each a copy of its own.
 int64_t ConstantBytes(const RankPlan& plan, int64_t segments) {
   constexpr int64_t kKindsOfProducts = 20;
+  const bool whole_experts = plan.expert_order == ExpertOrder::kExperts;
   return 2 * RoundUp(plan.heads.size() * kWord, kAlignment) +
+         (whole_experts ? RoundUp(plan.experts.size() * kWord, kAlignment) : 0) +
          (segments == 0 ? 0
                         : kKindsOfProducts * RoundUp(segments * kDeviceSegmentBytes, kAlignment));
+}
+
+// Zeros where the model has no experts.
+DeviceExperts ExpertsOf(const DecoderSpec& spec, const RankPlan& plan, const StepLimits& limits) {
+  if (spec.moe.num_experts == 0) return {};
+  const int64_t parts = plan.expert_order == ExpertOrder::kLanes ? plan.moe.lanes.size() : 1;
+  return {MakeWorkspaceLayout(spec, plan, limits).expert_rows, spec.moe.experts_per_token,
+          spec.hidden_size, plan.expert_columns.size(), parts};
 }
 
 }  // namespace
@@ -49,6 +60,8 @@ DeviceScratch PlanDeviceScratch(const DecoderSpec& spec, const RankPlan& plan,
   const int64_t length = options.max_model_len > 0 ? options.max_model_len : spec.context_length;
   const int64_t columns = MostColumns(spec, plan);
   const int64_t segments = MostSegments(options.weights, plan.layout, columns);
+  const DeviceExperts experts = ExpertsOf(spec, plan, options.limits);
+  const int64_t pairs = experts.rows * experts.per_token;
 
   DeviceScratch scratch;
   // Position, table, and a group of two words for each row; then the tables of the sequences.
@@ -56,14 +69,18 @@ DeviceScratch PlanDeviceScratch(const DecoderSpec& spec, const RankPlan& plan,
   scratch.rows = (4 * tokens + sequences * CeilDiv(length, kKvBlockTokens)) * kWord;
   scratch.indices = tokens * 2 * kWord;
   if (options.weights.dtype != DType::kF32) {
-    scratch.narrowed = tokens * RoundUp(columns, 64) * 2;
+    scratch.narrowed = std::max(tokens, pairs) * RoundUp(columns, 64) * 2;
   }
   if (segments > 0) {
     const int64_t row = DeviceCodeStride(columns, segments) + segments * 2 * kWord;
-    scratch.codes = std::min(tokens, kDeviceCodedRows) * row;
+    scratch.codes = std::max(std::min(tokens, kDeviceCodedRows), pairs) * row;
   }
   scratch.tiles = TileBytes(spec, plan, tokens, length);
   scratch.constants = ConstantBytes(plan, segments);
+  if (pairs > 0) {
+    scratch.choices = tokens * experts.per_token * kDeviceChoiceBytes;
+    scratch.experts = MakeDeviceExpertRoom(experts).bytes;
+  }
   if (plan.has_head && plan.tp_index == 0) {
     const StepLimits limits = options.limits;
     const int64_t rows = MakeWorkspaceLayout(spec, plan, limits).logit_rows;

@@ -35,9 +35,12 @@ struct DeviceScratch {
   int64_t draw_lists = 0;  // ids that draws depend on: whole sequences, what is forbidden or biased
   int64_t draw_rows = 0;   // rows that are drawn at a time, and what is made of their logits
   int64_t most_draws = 0;  // a number, not bytes: of those rows
+  int64_t choices = 0;     // the experts of a step's rows
+  int64_t experts = 0;     // what they work in (shard_loader/plan/device_experts.h)
 
   int64_t bytes() const {
-    return rows + indices + narrowed + codes + tiles + constants + draw_lists + draw_rows;
+    return rows + indices + narrowed + codes + tiles + constants + draw_lists + draw_rows +
+           choices + experts;
   }
 };
 

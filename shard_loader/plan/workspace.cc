@@ -151,6 +151,7 @@ void TakeMlp(const DecoderSpec& spec, const RankPlan& plan, int64_t tokens,
   const int64_t parts = plan.expert_order == ExpertOrder::kLanes ? lanes : 1;
   layout->expert_rows = rows;
   layout->router = Take(rows * spec.moe.num_experts * kFloat, total);
+  if (spec.moe.shared_gate) layout->shared_gate = Take(tokens * kFloat, total);
   layout->expert_input = Take(rows * spec.hidden_size * kFloat, total);
   layout->expert_gate = Take(rows * plan.expert_columns.size() * kFloat, total);
   layout->expert_up = Take(rows * plan.expert_columns.size() * kFloat, total);

@@ -62,6 +62,7 @@ struct WorkspaceLayout {
   ByteSpan gate;          // [T, columns of the MLP or of shared experts, the more]
   ByteSpan up;            // likewise
   ByteSpan router;        // [M, experts]
+  ByteSpan shared_gate;   // [T], where shared experts have a gate
   ByteSpan expert_input;  // [M, hidden]
   ByteSpan expert_gate;   // [M, columns of an expert]
   ByteSpan expert_up;     // likewise

@@ -15,6 +15,7 @@
 #include "shard_loader/plan/device_scratch.h"
 #include "shard_loader/plan/lanes.h"
 #include "worker/backend/drawer.h"
+#include "worker/backend/mixture.h"
 #include "worker/backend/ops.h"
 #include "worker/tensor/memory.h"
 
@@ -49,6 +50,8 @@ class Backend {
   virtual absl::Status Reserve(const shard_loader::DeviceScratch& scratch) = 0;
   // Draws where the logits lie; null where that is the host (worker/sampling).
   virtual Drawer* drawer() = 0;
+  // Experts where the rows lie; null where that is the host (worker/model).
+  virtual Mixture* mixture() = 0;
 
   // output[i] = row ids[i] of the packed `table`: a copy. ids: [count], each below table.rows, or
   // where there is a drawer a DrawnId.

@@ -23,6 +23,7 @@ class ReorderedBackend final : public Backend {
     return inner_->Reserve(scratch);
   }
   Drawer* drawer() override { return inner_->drawer(); }
+  Mixture* mixture() override { return inner_->mixture(); }
   void EmbedRows(const PackedMatrix& table, const int64_t* ids, int64_t count,
                  float* output) override {
     inner_->EmbedRows(table, ids, count, output);

@@ -45,6 +45,18 @@ std::vector<SumLane> ExpertLanes(const shard_loader::RankPlan& plan) {
   return lanes;
 }
 
+// Empty with `lanes`.
+std::vector<int32_t> LanesOfExperts(const shard_loader::RankPlan& plan) {
+  std::vector<int32_t> lanes;
+  if (plan.expert_order != ExpertOrder::kExperts) return lanes;
+  int32_t lane = 0;
+  for (int64_t expert = plan.experts.begin; expert < plan.experts.end; ++expert) {
+    while (plan.moe.tree.lane(static_cast<int>(plan.moe.lanes.begin) + lane).end <= expert) ++lane;
+    lanes.push_back(lane);
+  }
+  return lanes;
+}
+
 }  // namespace
 
 void ColumnParallel(const float* input, int64_t num_rows, const PackedMatrix& weights,
@@ -82,7 +94,8 @@ Decoder::Decoder(const shard_loader::DecoderSpec& spec, const shard_loader::Rank
                plan.mlp_lanes_by_rank},
       moe_sum_(ShardedSum::Of(plan.moe)),
       shared_sum_(ShardedSum::Of(plan.shared)),
-      expert_lanes_(ExpertLanes(plan)) {
+      expert_lanes_(ExpertLanes(plan)),
+      lane_of_expert_(LanesOfExperts(plan)) {
   const int64_t group = spec.attention.num_heads / spec.attention.num_kv_heads;
   for (int64_t head = plan.heads.begin; head < plan.heads.end; ++head) {
     kv_head_of_.push_back(static_cast<int32_t>(head / group - plan.kv_heads.begin));
@@ -114,15 +127,17 @@ absl::Status Decoder::Forward(const Batch& batch, const ForwardState& state) con
     }
     return absl::OkStatus();
   };
-  RETURN_IF_ERROR(batch.single_tokens && IsAllBackends() ? state.backend->Repeat(batch.rows, layers)
-                                                         : layers());
+  RETURN_IF_ERROR(batch.single_tokens && IsAllBackends(state)
+                      ? state.backend->Repeat(batch.rows, layers)
+                      : layers());
   state.layers_done->fetch_add(plan_.layers.size() - done, std::memory_order_relaxed);
   if (plan_.has_head) return absl::OkStatus();
   return state.comms->group->Send(NeighbourStage(plan_, 1), batch.step, hidden);
 }
 
-bool Decoder::IsAllBackends() const {
-  return plan_.layout.tp == 1 && spec_.moe.num_experts == 0 &&
+bool Decoder::IsAllBackends(const ForwardState& state) const {
+  const bool experts_are = spec_.moe.num_experts == 0 || state.backend->mixture() != nullptr;
+  return plan_.layout.tp == 1 && experts_are &&
          spec_.attention.qk_norm != shard_loader::QkNorm::kAllHeads;
 }
 

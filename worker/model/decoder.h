@@ -98,7 +98,7 @@ class Decoder {
   absl::Status Layer(int64_t layer, const Batch& batch, const ForwardState& state) const;
   // Whether the layers are operations of the backend alone, without anything that the host decides
   // or exchanges between them.
-  bool IsAllBackends() const;
+  bool IsAllBackends(const ForwardState& state) const;
   absl::Status ParallelLayer(int64_t layer, const Batch& batch, const ForwardState& state) const;
   void FillAngles(const RowTable& rows, const ForwardState& state) const;
   // The rows normed, in the workspace's `normed`; or the residual itself without pre_norm.
@@ -154,6 +154,12 @@ class Decoder {
                  const ForwardState& state) const;
   void FoldExpertLanes(int64_t first, int64_t count, int64_t num_rows,
                        const ForwardState& state) const;
+  // Biases of experts, from the choices that either of both made.
+  void AddExpertBiases(const LayerWeights& weights, const Routing& routing, int64_t num_rows,
+                       float* output, const ForwardState& state) const;
+  // expert_mixture.cc: Route and RunExperts where the backend has a mixture of its own.
+  void MixExperts(const LayerWeights& weights, const float* input, int64_t num_rows,
+                  const ForwardState& state) const;
   absl::Status AddShared(const LayerWeights& weights, const float* input, int64_t num_rows,
                          float* output, const ForwardState& state) const;
 
@@ -173,6 +179,8 @@ class Decoder {
   const ShardedSum moe_sum_;
   const ShardedSum shared_sum_;
   std::vector<SumLane> expert_lanes_;  // of the columns of an expert, each a root of its own
+  // With ExpertOrder::kExperts, of each own expert: its lane, among the rank's own.
+  std::vector<int32_t> lane_of_expert_;
 };
 
 // output = input x weights + bias: columns of the rank, each one sum. bias may be null.

@@ -10,7 +10,6 @@
 
 namespace tessera::worker {
 
-using shard_loader::ExpertOrder;
 using shard_loader::Range;
 
 absl::StatusOr<const float*> Decoder::Experts(const LayerWeights& weights, const float* input,
@@ -18,27 +17,42 @@ absl::StatusOr<const float*> Decoder::Experts(const LayerWeights& weights, const
   Workspace& workspace = *state.workspace;
   const shard_loader::WorkspaceLayout& layout = workspace.layout();
   Memory& memory = state.backend->memory();
-  ASSIGN_OR_RETURN(const Routing routing, Route(weights, input, num_rows, state));
-  RunExperts(weights, input, routing, num_rows, state);
+  Routing routing;
+  if (state.backend->mixture() != nullptr) {
+    MixExperts(weights, input, num_rows, state);
+  } else {
+    ASSIGN_OR_RETURN(routing, Route(weights, input, num_rows, state));
+    RunExperts(weights, input, routing, num_rows, state);
+  }
   float* total = workspace.At(layout.branch);
   ASSIGN_OR_RETURN(const float* const sum, SumOverRanks(num_rows, {&moe_sum_}, total, state));
   if (sum != total) {
     memory.Copy(sum, num_rows * spec_.hidden_size * static_cast<int64_t>(sizeof(float)), total);
   }
-  for (size_t expert = 0; spec_.moe.bias && expert < routing.rows.size(); ++expert) {
-    WeightedRowsArgs args;
-    args.input = weights.expert_down_bias + expert * spec_.hidden_size;
-    args.count = static_cast<int64_t>(routing.rows[expert].size());
-    args.size = spec_.hidden_size;
-    args.rows = routing.rows[expert].data();
-    args.weights = routing.weights[expert].data();
-    args.output = total;
-    state.backend->AddWeightedRows(args);
-  }
+  if (spec_.moe.bias) AddExpertBiases(weights, routing, num_rows, total, state);
   if (spec_.moe.shared_columns > 0) {
     RETURN_IF_ERROR(AddShared(weights, input, num_rows, total, state));
   }
   return total;
+}
+
+void Decoder::AddExpertBiases(const LayerWeights& weights, const Routing& routing, int64_t num_rows,
+                              float* output, const ForwardState& state) const {
+  const int64_t hidden = spec_.hidden_size;
+  if (Mixture* const mixture = state.backend->mixture(); mixture != nullptr) {
+    mixture->AddBiases(spec_.moe, weights.expert_down_bias, num_rows, hidden, output);
+    return;
+  }
+  for (size_t expert = 0; expert < routing.rows.size(); ++expert) {
+    WeightedRowsArgs args;
+    args.input = weights.expert_down_bias + expert * hidden;
+    args.count = static_cast<int64_t>(routing.rows[expert].size());
+    args.size = hidden;
+    args.rows = routing.rows[expert].data();
+    args.weights = routing.weights[expert].data();
+    args.output = output;
+    state.backend->AddWeightedRows(args);
+  }
 }
 
 // Chosen on the host, in double: a device's logits are brought there, and what corrects them.
@@ -131,12 +145,8 @@ void Decoder::RunExpert(int64_t expert, const MlpWeights& weights, const float* 
   product.root_stride = count * hidden;
   state.backend->Product(product);
 
-  int64_t lane = 0;  // among the rank's own: the first that the expert is in
-  if (plan_.expert_order == ExpertOrder::kExperts) {
-    while (plan_.moe.tree.lane(static_cast<int>(plan_.moe.lanes.begin + lane)).end <= expert) {
-      ++lane;
-    }
-  }
+  // Among the rank's own: the first that the expert is in.
+  const int64_t lane = lane_of_expert_.empty() ? 0 : lane_of_expert_[expert - plan_.experts.begin];
   WeightedRowsArgs add;
   add.input_stride = hidden;
   add.count = count;
@@ -178,21 +188,24 @@ void Decoder::FoldExpertLanes(int64_t first, int64_t count, int64_t num_rows,
 
 absl::Status Decoder::AddShared(const LayerWeights& weights, const float* input, int64_t num_rows,
                                 float* output, const ForwardState& state) const {
-  std::vector<float> gates;
+  float* const products = state.workspace->At(state.workspace->layout().shared_gate);
   if (spec_.moe.shared_gate) {
-    // The experts have taken what lay there, and the shared ones have not come yet.
-    float* products = state.workspace->At(state.workspace->layout().gate);
     ColumnParallel(input, num_rows, weights.shared_expert_gate, nullptr, products, *state.backend);
-    HostView view(state.backend->memory());
-    ASSIGN_OR_RETURN(const float* const here, view.Bring(products, num_rows));
-    for (int64_t row = 0; row < num_rows; ++row) gates.push_back(Sigmoid(here[row]));
   }
   ASSIGN_OR_RETURN(const float* const sum,
                    Dense(weights.shared, shared_sum_, input, num_rows, state));
-  if (gates.empty()) {
+  if (!spec_.moe.shared_gate) {
     state.backend->AddToResidual({sum, nullptr, num_rows, spec_.hidden_size, 1.0f, output});
     return absl::OkStatus();
   }
+  if (Mixture* const mixture = state.backend->mixture(); mixture != nullptr) {
+    mixture->AddGated(products, sum, num_rows, spec_.hidden_size, output);
+    return absl::OkStatus();
+  }
+  HostView view(state.backend->memory());
+  ASSIGN_OR_RETURN(const float* const here, view.Bring(products, num_rows));
+  std::vector<float> gates;
+  for (int64_t row = 0; row < num_rows; ++row) gates.push_back(Sigmoid(here[row]));
   std::vector<int32_t> rows(num_rows);
   std::iota(rows.begin(), rows.end(), 0);
   state.backend->AddWeightedRows(

@@ -25,6 +25,7 @@ class DeviceBackend final : public worker::Backend {
     return device_->Reserve(scratch);
   }
   worker::Drawer* drawer() override { return device_->drawer(); }
+  worker::Mixture* mixture() override { return device_->mixture(); }
   worker::Backend& device() { return *device_; }
 
   void EmbedRows(const worker::PackedMatrix& table, const int64_t* ids, int64_t count,

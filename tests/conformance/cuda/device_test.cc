@@ -7,6 +7,7 @@
 #include "tests/conformance/cuda/cuda_cases.h"
 #include "tests/conformance/cuda/device_backend.h"
 #include "tests/conformance/cuda/draw_cases.h"
+#include "tests/conformance/cuda/mixture_cases.h"
 #include "tests/support/fixtures.h"
 #include "worker/backend/cuda_library.h"
 
@@ -60,6 +61,15 @@ TEST_CASE("device: tokens and logprobs are the CPU sampler's, bit for bit") {
 
 TEST_CASE("device: rows are drawn in parts that fit, and none where one does not") {
   DrawsFitTheirRoom(Device("cuda")->device());
+}
+
+TEST_CASE("device: experts and their weights are the router's, bit for bit") {
+  ChoicesAreTheRouters(Device("cuda")->device(), 400);
+}
+
+TEST_CASE("device: sums of experts are those of one expert after the other, bit for bit") {
+  SumsOfExpertsAreThoseOfOneAtATime(*Device("cuda-exact"), false);
+  SumsOfExpertsAreThoseOfOneAtATime(*Device("cuda"), true);
 }
 
 TEST_CASE("device: every operation gives the same bits twice") {

@@ -9,6 +9,7 @@
 #include "tests/conformance/cuda/cuda_cases.h"
 #include "tests/conformance/cuda/device_backend.h"
 #include "tests/conformance/cuda/draw_cases.h"
+#include "tests/conformance/cuda/mixture_cases.h"
 #include "worker/backend/cuda/cuda_backend.h"
 
 namespace tessera::tests {
@@ -51,6 +52,18 @@ TEST_CASE("emulated: tokens and logprobs are the CPU sampler's, bit for bit") {
 
 TEST_CASE("emulated: rows are drawn in parts that fit, and none where one does not") {
   DrawsFitTheirRoom(Device(Order::kWide)->device());
+}
+
+TEST_CASE("emulated: experts and their weights are the router's, bit for bit") {
+  ChoicesAreTheRouters(Device(Order::kWide)->device(), 60);
+  Emulation::Shuffle(5);
+  ChoicesAreTheRouters(Device(Order::kWide)->device(), 12);
+  Emulation::Shuffle(0);
+}
+
+TEST_CASE("emulated: sums of experts are those of one expert after the other, bit for bit") {
+  SumsOfExpertsAreThoseOfOneAtATime(*Device(Order::kFma16), false);
+  SumsOfExpertsAreThoseOfOneAtATime(*Device(Order::kWide), true);
 }
 
 TEST_CASE("emulated: threads of a block in another order give the same bits") {

@@ -56,7 +56,7 @@ TEST_CASE("device: weights of 8 and 4 bits give the CPU's answers, bit for bit")
 
 TEST_CASE("device: answers in bf16 have the same bits at every degree, chunk and batch") {
   const BackendMaker wide = Device("cuda");
-  for (const char* model : {"llama3_gqa", "llama_small", "mistral", "qwen2", "qwen3"}) {
+  for (const char* model : {"llama3_gqa", "llama_small", "mistral", "mixtral", "qwen2", "qwen3"}) {
     AnswersStandAlone(wide, model, {{2, 1}, {4, 1}, {1, 2}, {2, 2}});
   }
 }

@@ -32,6 +32,7 @@ TEST_CASE("emulated: fewer lanes, for fewer ranks, give the CPU's answers with a
 TEST_CASE("emulated: experts and latent attention give the CPU's answers, bit for bit") {
   AnswersAreTheCpus(Emulated(Order::kFma16), "deepseek_v3", {2, 1});
   AnswersAreTheCpus(Emulated(Order::kFma16), "gpt_oss", {1, 1});
+  AnswersAreTheCpus(Emulated(Order::kFma16), "mixtral", {3, 1});
 }
 
 TEST_CASE("emulated: parallel blocks give the CPU's answers, bit for bit") {
@@ -41,6 +42,7 @@ TEST_CASE("emulated: parallel blocks give the CPU's answers, bit for bit") {
 
 TEST_CASE("emulated: steps behind tokens that are not known yet give the same answers") {
   AnswersMayLag(Emulated(Order::kFma16), "llama3_gqa");
+  AnswersMayLag(Emulated(Order::kFma16), "mixtral");
 }
 
 TEST_CASE("emulated: weights of 8 and 4 bits give the CPU's answers, bit for bit") {
@@ -51,6 +53,7 @@ TEST_CASE("emulated: weights of 8 and 4 bits give the CPU's answers, bit for bit
 TEST_CASE("emulated: after a rank's start no step takes memory of the device") {
   const auto allocations = [] { return emulated_allocations.load(); };
   StepsAllocateNothing(Emulated(Order::kWide), "llama3_gqa", allocations);
+  StepsAllocateNothing(Emulated(Order::kWide), "mixtral", allocations);
 }
 
 TEST_CASE("emulated: answers in bf16 have the same bits at every degree, chunk and batch") {

@@ -91,6 +91,20 @@ T __shfl_xor_sync(unsigned mask, T value, int lanes) {
   return __shfl_sync(mask, value, static_cast<int>(threadIdx.x % 32) ^ lanes);
 }
 
+// Of the lanes of a whole warp.
+inline unsigned __ballot_sync(unsigned, bool here) {
+  using tessera::tests::Emulation;
+  *reinterpret_cast<bool*>(Emulation::LaneBytes(static_cast<int>(threadIdx.x % 32))) = here;
+  Emulation::WarpBarrier();
+  unsigned all = 0;
+  for (int lane = 0; lane < 32; ++lane) {
+    if (*reinterpret_cast<bool*>(Emulation::LaneBytes(lane))) all |= 1u << lane;
+  }
+  Emulation::WarpBarrier();
+  return all;
+}
+inline int __popc(unsigned bits) { return std::popcount(bits); }
+
 // Threads of a block run one at a time.
 template <typename T>
 T atomicAdd(T* to, T value) {

@@ -2,6 +2,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "shard_loader/plan/device_experts.h"
 #include "shard_loader/plan/memory.h"
 #include "tests/unit/shard_loader_plan/small_spec.h"
 
@@ -35,6 +36,41 @@ TEST_CASE("coded weights need their inputs as integers, others in fp32 need neit
   const DeviceScratch scratch = Plan(WeightFormat(Codes::kInt8, 64, DType::kBF16), 1000);
   // 512 columns in 8 groups, cut by at most 9 borders; 256 rows at a time.
   CHECK(scratch.codes == 256 * (DeviceCodeStride(512, 17) + 17 * 8));
+}
+
+TEST_CASE("experts on a device have room for every row's pairs with its experts") {
+  DecoderSpec spec = Spec();
+  spec.moe.num_experts = 8;
+  spec.moe.experts_per_token = 2;
+  spec.moe.intermediate_size = 128;
+  spec.moe.on_layer.assign(4, true);
+  const RankPlan rank = MakeRankPlans(spec, {1, 1, 8}).value().front();
+  const auto plan = [&](const WeightFormat& weights, int64_t tokens) {
+    return PlanDeviceScratch(spec, rank, {weights, {tokens, 4}, 600});
+  };
+  const DeviceScratch scratch = plan(DType::kBF16, 64);
+  CHECK(scratch.choices == 64 * 2 * 8);
+  // 128 pairs: where each row's lie, their rows, tiles, inputs, gate, up, and 8 lanes of outputs.
+  CHECK(scratch.experts == 512 + 512 + 1792 + 128 * 4 * (256 + 128 + 128 + 8 * 256));
+  CHECK(scratch.narrowed == 128 * 512 * 2);
+  CHECK(scratch.bytes() - Plan(DType::kBF16, 64).bytes() ==
+        scratch.choices + scratch.experts + 64 * 512 * 2);
+  // 256 rows pass over the experts at a time.
+  CHECK(plan(DType::kBF16, 1000).experts == plan(DType::kBF16, 256).experts);
+  CHECK(plan(DType::kBF16, 1000).choices == 1000 * 2 * 8);
+  const WeightFormat int8(Codes::kInt8, 64, DType::kBF16);
+  CHECK(plan(int8, 1000).codes == 512 * (DeviceCodeStride(512, 17) + 17 * 8));
+  CHECK(Plan(int8, 1000).choices == 0);
+  CHECK(Plan(int8, 1000).experts == 0);
+}
+
+TEST_CASE("the room for more rows of experts holds the room for fewer") {
+  const DeviceExpertRoom few = MakeDeviceExpertRoom({3, 2, 40, 70, 4});
+  const DeviceExpertRoom many = MakeDeviceExpertRoom({256, 2, 40, 70, 4});
+  CHECK(few.bytes < many.bytes);
+  CHECK(few.parts.offset % 256 == 0);
+  CHECK(few.parts.offset + few.parts.bytes <= few.bytes);
+  CHECK(few.up.offset >= few.gate.offset + few.gate.bytes);
 }
 
 TEST_CASE("a rank that does not draw has no room for draws") {

@@ -1,5 +1,6 @@
 #include "worker/backend/cuda/product_table.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <string>
 #include <vector>
@@ -151,6 +152,28 @@ TEST_CASE("rows of the batch and of the weights choose threads, and no sum") {
   }
   one.lanes[1].begin = 1028;  // of which no 16 bytes can be copied
   CHECK(TilingOf(200, one) == MmaTiling::kFew32);
+}
+
+TEST_CASE("tiles of experts' rows always find room, however the rows are spread") {
+  CHECK(GroupTilingOf(1) == MmaTiling::kFew8);
+  CHECK(GroupTilingOf(8) == MmaTiling::kFew8);
+  CHECK(GroupTilingOf(32) == MmaTiling::kFew32);
+  CHECK(GroupTileRows(ProductKernel::kMma, 1, 8, 256) == 1);  // a row has an expert once
+  CHECK(GroupTileRows(ProductKernel::kMma, 256, 2048, 256) == 8);
+  CHECK(GroupTileRows(ProductKernel::kMma, 256, 512, 8) == 32);
+  CHECK(GroupTileRows(ProductKernel::kFma, 256, 512, 8) == 8);
+  CHECK(GroupTileRows(ProductKernel::kCodes, 256, 512, 8) == 8);
+  for (const int64_t experts : {1, 3, 8, 64}) {
+    for (const int64_t tile_rows : {1, 8, 32}) {
+      // Many experts with one row more than whole tiles, and the rest with one.
+      for (int64_t heavy = 0; heavy <= experts; ++heavy) {
+        const int64_t pairs = heavy * (3 * tile_rows + 1) + (experts - heavy);
+        const int64_t tiles = heavy * 4 + (experts - heavy);
+        CHECK(MaxGroupTiles(pairs, experts, tile_rows) >= std::min(pairs, tiles));
+        CHECK(MaxGroupTiles(pairs, experts, tile_rows) <= pairs);
+      }
+    }
+  }
 }
 
 TEST_CASE("more parts than a kernel takes are told, not cut off") {

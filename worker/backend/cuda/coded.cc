@@ -57,7 +57,8 @@ int64_t CodedWork::CutSegments(const ProductArgs& args) {
                                         static_cast<int64_t>(segments_.size()));
 }
 
-absl::Status CodedWork::Product(const ProductArgs& args, const LaneList& lanes) {
+absl::Status CodedWork::Product(const ProductArgs& args, const LaneList& lanes,
+                                const Grouping& groups) {
   const PackedMatrix& weights = args.weights;
   const shard_loader::CodedTile tile = TileOf(weights);
   CodedProduct coded;
@@ -71,17 +72,20 @@ absl::Status CodedWork::Product(const ProductArgs& args, const LaneList& lanes) 
       const void* const segments,
       constants_->Get(segments_.data(), coded.num_segments * shard_loader::kDeviceSegmentBytes));
   coded.segments = static_cast<const CodedSegment*>(segments);
-  const int64_t most = std::min(args.num_rows, shard_loader::kDeviceCodedRows);
+  // The tiles of a grouping count all rows.
+  const int64_t most = groups.tiles == nullptr
+                           ? std::min(args.num_rows, shard_loader::kDeviceCodedRows)
+                           : args.num_rows;
   const int64_t numbers = most * coded.num_segments * static_cast<int64_t>(sizeof(float));
   ASSIGN_OR_RETURN(std::byte* const data, codes_.Get(most * coded.code_stride + 2 * numbers));
   coded.scales = reinterpret_cast<float*>(data);
   coded.sums = reinterpret_cast<int32_t*>(data + numbers);
   coded.codes = reinterpret_cast<int8_t*>(data + 2 * numbers);
-  for (int64_t row = 0; row < args.num_rows; row += shard_loader::kDeviceCodedRows) {
+  for (int64_t row = 0; row < args.num_rows; row += most) {
     coded.product.input = args.input + row * weights.columns;
     coded.product.output = args.output + row * weights.rows;
-    coded.product.num_rows = std::min(shard_loader::kDeviceCodedRows, args.num_rows - row);
-    memory_.Check(ProductCoded(coded, lanes, memory_.cuda_stream()), "a kernel");
+    coded.product.num_rows = std::min(most, args.num_rows - row);
+    memory_.Check(ProductCoded(coded, lanes, groups, memory_.cuda_stream()), "a kernel");
   }
   return absl::OkStatus();
 }

@@ -23,7 +23,7 @@ class CodedWork {
   absl::Status EmbedRows(const PackedMatrix& table, const int64_t* ids, int64_t count,
                          float* output);
   // `lanes` as for Order::kFma16.
-  absl::Status Product(const ProductArgs& args, const LaneList& lanes);
+  absl::Status Product(const ProductArgs& args, const LaneList& lanes, const Grouping& groups);
 
  private:
   // Fills segments_: the groups within the lanes. Returns the bytes of a row's codes.

@@ -15,6 +15,7 @@
 #include "shard_loader/status_macros.h"
 #include "worker/backend/cuda/coded.h"
 #include "worker/backend/cuda/cuda_drawer.h"
+#include "worker/backend/cuda/cuda_mixture.h"
 #include "worker/backend/cuda/device_memory.h"
 #include "worker/backend/cuda/graph.h"
 #include "worker/backend/cuda/product_table.h"
@@ -101,7 +102,11 @@ class CudaBackend final : public Backend {
         narrowed_(*memory_, "narrowed inputs", &moves_),
         tiles_(*memory_, "tiles of attention", &moves_),
         coded_(*memory_, &constants_, &moves_),
-        drawer_(memory_.get(), &moves_) {}
+        drawer_(memory_.get(), &moves_),
+        mixture_(
+            *memory_, &constants_, order,
+            [this](const ProductArgs& args, const Grouping& groups) { Multiply(args, groups); },
+            &moves_) {}
   ~CudaBackend() override { memory_->Finish().IgnoreError(); }
 
   Memory& memory() override { return *memory_; }
@@ -113,10 +118,12 @@ class CudaBackend final : public Backend {
     RETURN_IF_ERROR(tiles_.Reserve(scratch.tiles));
     RETURN_IF_ERROR(coded_.Reserve(scratch.codes));
     RETURN_IF_ERROR(constants_.Reserve(scratch.constants));
+    RETURN_IF_ERROR(mixture_.Reserve(scratch));
     return drawer_.Reserve(scratch);
   }
 
   Drawer* drawer() override { return &drawer_; }
+  Mixture* mixture() override { return &mixture_; }
 
   void EmbedRows(const PackedMatrix& table, const int64_t* ids, int64_t count,
                  float* output) override {
@@ -140,26 +147,7 @@ class CudaBackend final : public Backend {
     Check(cuda::SquareSums(input, num_rows, size, output, order_, stream()));
   }
 
-  void Product(const ProductArgs& args) override {
-    LaneList lanes;
-    if (!MakeLaneList(args, order_, &lanes)) {
-      return Fail(absl::UnimplementedError(
-          absl::StrCat("cuda: a sum of ", args.num_lanes, " lanes over ", args.weights.columns,
-                       " columns is cut into more than ", kMaxLaneEntries,
-                       " parts; use fewer --lanes or a higher --tp")));
-    }
-    const PackedMatrix& weights = args.weights;
-    switch (AlgorithmOf(order_, weights.dtype, weights.codes, weights.columns).kernel) {
-      case ProductKernel::kFma:
-        return Check(ProductFma(args, lanes, stream()));
-      case ProductKernel::kCodes:
-        return Note(coded_.Product(args, lanes));
-      case ProductKernel::kMma:
-        break;
-    }
-    std::byte* narrowed = Take(narrowed_.Get(args.num_rows * NarrowedStride(weights.columns) * 2));
-    if (narrowed != nullptr) Check(ProductMma(args, lanes, narrowed, stream()));
-  }
+  void Product(const ProductArgs& args) override { Multiply(args, Grouping()); }
 
   void RopeAndStore(const RowTable& rows, const RopeArgs& args, const KvLayer& cache) override {
     if (!SetRows(rows)) return;
@@ -276,6 +264,27 @@ class CudaBackend final : public Backend {
     return nullptr;
   }
 
+  void Multiply(const ProductArgs& args, const Grouping& groups) {
+    LaneList lanes;
+    if (!MakeLaneList(args, order_, &lanes)) {
+      return Fail(absl::UnimplementedError(
+          absl::StrCat("cuda: a sum of ", args.num_lanes, " lanes over ", args.weights.columns,
+                       " columns is cut into more than ", kMaxLaneEntries,
+                       " parts; use fewer --lanes or a higher --tp")));
+    }
+    const PackedMatrix& weights = args.weights;
+    switch (AlgorithmOf(order_, weights.dtype, weights.codes, weights.columns).kernel) {
+      case ProductKernel::kFma:
+        return Check(ProductFma(args, lanes, groups, stream()));
+      case ProductKernel::kCodes:
+        return Note(coded_.Product(args, lanes, groups));
+      case ProductKernel::kMma:
+        break;
+    }
+    std::byte* narrowed = Take(narrowed_.Get(args.num_rows * NarrowedStride(weights.columns) * 2));
+    if (narrowed != nullptr) Check(ProductMma(args, lanes, groups, narrowed, stream()));
+  }
+
   // Of the longest row. Recorded steps take the next power of two: blocks beyond a row end at once.
   int64_t NumTiles() const {
     const int64_t tiles = CeilDiv(packed_.longest, kAttentionTile);
@@ -348,6 +357,7 @@ class CudaBackend final : public Backend {
   Scratch tiles_;
   CodedWork coded_;
   CudaDrawer drawer_;
+  CudaMixture mixture_;
   int64_t max_group_rows_ = 1;
   PackedRows packed_;
   const int32_t* words_ = nullptr;  // packed_.words, on the device

@@ -64,11 +64,30 @@ int AddTree(const AddTreeArgs& args, CUstream_st* stream);
 int RopeAndStore(const DeviceRows& rows, const RopeArgs& args, const KvLayer& cache,
                  CUstream_st* stream);
 
+// Rows of a product that go to one of several matrices: a block of threads takes one tile.
+struct GroupTile {
+  int32_t matrix = 0;
+  int32_t first = 0;  // row of the inputs
+  int32_t count = 0;
+};
+// Matrices of one shape that lie at equal distances, and the rows that go to each. The tiles are
+// the device's, made there: their number is known there alone.
+struct Grouping {
+  const GroupTile* tiles = nullptr;  // null: all rows go to the product's only matrix
+  const int32_t* num_tiles = nullptr;
+  int64_t max_tiles = 0;
+  int64_t tile_rows = 0;    // at most: 1, 8 or 32
+  int64_t stride = 0;       // bytes from one matrix to the next
+  int64_t bias_stride = 0;  // floats, likewise
+};
+
 // Any dtype, in the order of worker/backend/cpu. args.lanes is not read.
-int ProductFma(const ProductArgs& args, const LaneList& lanes, CUstream_st* stream);
+int ProductFma(const ProductArgs& args, const LaneList& lanes, const Grouping& groups,
+               CUstream_st* stream);
 // Weights of 16 bits. `narrowed`: room for num_rows x NarrowedStride(columns) elements of 16 bits,
 // which this fills.
-int ProductMma(const ProductArgs& args, const LaneList& lanes, void* narrowed, CUstream_st* stream);
+int ProductMma(const ProductArgs& args, const LaneList& lanes, const Grouping& groups,
+               void* narrowed, CUstream_st* stream);
 // Columns of a narrowed row, padded so that 16 bytes can be copied from any multiple of 8.
 constexpr int64_t NarrowedStride(int64_t columns) { return (columns + 63) / 64 * 64; }
 
@@ -95,8 +114,9 @@ struct CodedProduct {
   float* scales = nullptr;  // [rows, num_segments], likewise
   int32_t* sums = nullptr;  // [rows, num_segments]: of the codes, likewise
 };
-// Lanes as for Order::kFma16. Weights of 8 or 4 bits.
-int ProductCoded(const CodedProduct& args, const LaneList& lanes, CUstream_st* stream);
+// Lanes as for Order::kFma16. Weights of 8 or 4 bits; grouped ones all have the same segments.
+int ProductCoded(const CodedProduct& args, const LaneList& lanes, const Grouping& groups,
+                 CUstream_st* stream);
 struct CodedTable {
   PackedMatrix matrix;
   int64_t tile_bytes = 0;
@@ -106,6 +126,65 @@ struct CodedTable {
 };
 int EmbedCodedRows(const CodedTable& table, const int64_t* ids, int64_t count, float* output,
                    CUstream_st* stream);
+
+// An expert that a row chose; a row's are ascending by expert.
+struct Choice {
+  int32_t expert = 0;
+  float weight = 0;
+};
+struct RouteKernelArgs {
+  const float* logits = nullptr;      // [num_rows, experts]
+  const float* correction = nullptr;  // [experts], or null
+  Choice* choices = nullptr;          // [num_rows, per_token]: filled
+  int64_t num_rows = 0;
+  int32_t experts = 0;
+  int32_t per_token = 0;
+  int32_t num_groups = 1;
+  int32_t groups_per_token = 1;
+  bool group_by_two = false;
+  bool sigmoid = false;
+  bool renormalise = false;
+  float routed_scale = 1.0f;
+};
+int RouteRows(const RouteKernelArgs& args, CUstream_st* stream);
+// Pairs of a row and one of experts [first_expert, first_expert + num_experts), by expert and row.
+struct GroupRowsArgs {
+  const Choice* choices = nullptr;  // [num_rows, per_token]
+  int64_t num_rows = 0;
+  int32_t per_token = 0;
+  int32_t first_expert = 0;
+  int32_t num_experts = 0;
+  int32_t tile_rows = 0;
+  int32_t* pair_of = nullptr;    // [num_rows, per_token]: filled; -1: not one of these experts
+  int32_t* pair_rows = nullptr;  // [pairs]: filled
+  GroupTile* tiles = nullptr;    // filled
+  int32_t* num_tiles = nullptr;  // likewise
+};
+int GroupRows(const GroupRowsArgs& args, CUstream_st* stream);
+// Row p of the output becomes row pair_rows[p] of the input, for all pairs in the tiles.
+int GatherPairs(const Grouping& groups, const int32_t* pair_rows, const float* input, int64_t size,
+                float* output, CUstream_st* stream);
+struct AddPairsArgs {
+  const Choice* choices = nullptr;  // [num_rows, per_token]
+  const int32_t* pair_of = nullptr;
+  int64_t num_rows = 0;
+  int32_t per_token = 0;
+  int32_t first_expert = 0;
+  const float* parts = nullptr;  // [parts][pairs, size]
+  int64_t part_stride = 0;
+  const int32_t* sum_of = nullptr;  // [num_experts]: the sum of an expert's only part; or null
+  int64_t size = 0;
+  int32_t num_sums = 0;
+  float* sums = nullptr;  // [num_sums][num_rows, size]: filled
+  int64_t sum_stride = 0;
+};
+int AddPairs(const AddPairsArgs& args, CUstream_st* stream);
+// output[r] += weight * bias[expert], for the choices of row r in turn.
+int AddChosenBiases(const Choice* choices, int32_t per_token, const float* bias, int64_t num_rows,
+                    int64_t size, float* output, CUstream_st* stream);
+// output[r] += sigmoid(gates[r]) * input[r].
+int AddGatedRows(const float* gates, const float* input, int64_t num_rows, int64_t size,
+                 float* output, CUstream_st* stream);
 
 // args.kv_head_of is the device's.
 int AttendFma(const DeviceRows& rows, const AttentionArgs& args, const KvLayer& cache,

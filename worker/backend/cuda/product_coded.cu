@@ -11,6 +11,7 @@
 #include <cuda_runtime.h>
 
 #include "shard_loader/plan/packed_layout.h"
+#include "worker/backend/cuda/grouping.cuh"
 #include "worker/backend/cuda/kernels.h"
 #include "worker/backend/cuda/launch.cuh"
 #include "worker/backend/cuda/math.cuh"
@@ -110,7 +111,9 @@ __device__ __forceinline__ void DotSegment(const std::byte* tile, int64_t n,
 }
 
 template <Codes kCodes, int kRows>
-__global__ void ProductCodedKernel(CodedProduct args, LaneList lanes) {
+__global__ void ProductCodedKernel(CodedProduct args, LaneList lanes, Grouping groups) {
+  const BlockRows rows = RowsOfBlock(groups, args.product.num_rows, kRows);
+  if (!rows.there) return;
   int* shared = SharedMemory<int>();  // [kWarps][kRows][kOutputs]
   const PackedMatrix& weights = args.product.weights;
   const int warp = Thread() / 32;
@@ -119,16 +122,16 @@ __global__ void ProductCodedKernel(CodedProduct args, LaneList lanes) {
   // Outputs that do not exist read the last tile, which does.
   const int64_t last_tile = (weights.rows - 1) / kTileRows;
   const int64_t tile_index = n / kTileRows < last_tile ? n / kTileRows : last_tile;
-  const std::byte* tile = weights.data + tile_index * args.tile_bytes;
-  const int64_t first_row = int64_t{blockIdx.y} * kRows;
+  const std::byte* tile = weights.data + rows.matrix * groups.stride + tile_index * args.tile_bytes;
+  const float* bias = args.product.bias;
+  if (bias != nullptr) bias += rows.matrix * groups.bias_stride;
   const int8_t* inputs[kRows];
   for (int r = 0; r < kRows; ++r) {
-    const int64_t row =
-        first_row + r < args.product.num_rows ? first_row + r : args.product.num_rows - 1;
+    const int64_t row = rows.first + r < rows.end ? rows.first + r : rows.end - 1;
     inputs[r] = args.codes + row * args.code_stride;
   }
-  const int64_t row = first_row + warp;  // whose sums this warp adds up
-  const bool adds = warp < kRows && row < args.product.num_rows && n < weights.rows;
+  const int64_t row = rows.first + warp;  // whose sums this warp adds up
+  const bool adds = warp < kRows && row < rows.end && n < weights.rows;
   const float* steps = args.scales + row * args.num_segments;
   const int32_t* sums = args.sums + row * args.num_segments;
   float waiting[kMaxFoldDepth];
@@ -142,7 +145,6 @@ __global__ void ProductCodedKernel(CodedProduct args, LaneList lanes) {
       waiting[depth++] = sum;
     } else {
       float* output = args.product.output + entry.root * args.product.root_stride;
-      const float* bias = args.product.bias;
       output[row * weights.rows + n] = bias == nullptr ? sum : sum + bias[n];
     }
     sum = 0.0f;
@@ -175,17 +177,19 @@ __global__ void ProductCodedKernel(CodedProduct args, LaneList lanes) {
 }
 
 template <Codes kCodes>
-int LaunchProduct(const CodedProduct& args, const LaneList& lanes, CUstream_st* stream) {
+int LaunchProduct(const CodedProduct& args, const LaneList& lanes, const Grouping& groups,
+                  CUstream_st* stream) {
   const auto columns = static_cast<unsigned>(CeilDiv(args.product.weights.rows, kOutputs));
   const int64_t rows = args.product.num_rows;
   constexpr size_t kRowBytes = kWarps * kOutputs * sizeof(int);
-  if (rows == 1) {
-    return Launch(stream, ProductCodedKernel<kCodes, 1>, dim3(columns), kThreads, kRowBytes, args,
-                  lanes);
+  if (SingleRows(groups, rows)) {
+    return Launch(stream, ProductCodedKernel<kCodes, 1>,
+                  dim3(columns, BlocksOfRows(groups, rows, 1)), kThreads, kRowBytes, args, lanes,
+                  groups);
   }
   return Launch(stream, ProductCodedKernel<kCodes, kWarps>,
-                dim3(columns, static_cast<unsigned>(CeilDiv(rows, kWarps))), kThreads,
-                kWarps * kRowBytes, args, lanes);
+                dim3(columns, BlocksOfRows(groups, rows, kWarps)), kThreads, kWarps * kRowBytes,
+                args, lanes, groups);
 }
 
 __global__ void EmbedCodedKernel(CodedTable table, const int64_t* ids, float* output) {
@@ -213,18 +217,19 @@ __global__ void EmbedCodedKernel(CodedTable table, const int64_t* ids, float* ou
 
 }  // namespace
 
-int ProductCoded(const CodedProduct& args, const LaneList& lanes, CUstream_st* stream) {
+int ProductCoded(const CodedProduct& args, const LaneList& lanes, const Grouping& groups,
+                 CUstream_st* stream) {
   const dim3 grid(static_cast<unsigned>(CeilDiv(args.num_segments, kWarps)),
                   static_cast<unsigned>(args.product.num_rows));
   const cudaError_t error = Launch(stream, CodeRowsKernel, grid, kThreads, 0, args);
   if (error != cudaSuccess) return error;
   switch (args.product.weights.codes) {
     case Codes::kInt8:
-      return LaunchProduct<Codes::kInt8>(args, lanes, stream);
+      return LaunchProduct<Codes::kInt8>(args, lanes, groups, stream);
     case Codes::kInt4:
-      return LaunchProduct<Codes::kInt4>(args, lanes, stream);
+      return LaunchProduct<Codes::kInt4>(args, lanes, groups, stream);
     default:
-      return LaunchProduct<Codes::kInt4Offset>(args, lanes, stream);
+      return LaunchProduct<Codes::kInt4Offset>(args, lanes, groups, stream);
   }
 }
 

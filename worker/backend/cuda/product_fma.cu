@@ -7,6 +7,7 @@
 // path of fp32 weights, not the fast one.
 #include <cuda_runtime.h>
 
+#include "worker/backend/cuda/grouping.cuh"
 #include "worker/backend/cuda/kernels.h"
 #include "worker/backend/cuda/launch.cuh"
 #include "worker/backend/cuda/math.cuh"
@@ -20,17 +21,19 @@ using shard_loader::kTileRows;
 constexpr int kThreads = 128;
 
 template <typename Type, int kRows>
-__global__ void ProductFmaKernel(ProductArgs args, LaneList lanes) {
+__global__ void ProductFmaKernel(ProductArgs args, LaneList lanes, Grouping groups) {
+  const BlockRows rows = RowsOfBlock(groups, args.num_rows, kRows);
+  if (!rows.there) return;
   const int64_t n = int64_t{blockIdx.x} * kThreads + Thread();
   if (n >= args.weights.rows) return;
   const int64_t columns = args.weights.columns;
-  const typename Type::Bits* tile =
-      reinterpret_cast<const typename Type::Bits*>(args.weights.data) +
-      n / kTileRows * TileElements(columns);
-  const int64_t first_row = int64_t{blockIdx.y} * kRows;
+  const typename Type::Bits* tile = reinterpret_cast<const typename Type::Bits*>(
+                                        args.weights.data + rows.matrix * groups.stride) +
+                                    n / kTileRows * TileElements(columns);
+  const float* bias = args.bias == nullptr ? nullptr : args.bias + rows.matrix * groups.bias_stride;
   const float* inputs[kRows];
   for (int r = 0; r < kRows; ++r) {  // the last rows are computed twice rather than not at all
-    const int64_t row = first_row + r < args.num_rows ? first_row + r : args.num_rows - 1;
+    const int64_t row = rows.first + r < rows.end ? rows.first + r : rows.end - 1;
     inputs[r] = args.input + row * columns;
   }
   float waiting[kMaxFoldDepth][kRows];
@@ -50,10 +53,9 @@ __global__ void ProductFmaKernel(ProductArgs args, LaneList lanes) {
     for (int r = 0; r < kRows; ++r) {
       if (lane.root < 0) {
         waiting[depth][r] = sums[r];
-      } else if (first_row + r < args.num_rows) {
-        const float bias = args.bias == nullptr ? 0.0f : args.bias[n];
-        args.output[lane.root * args.root_stride + (first_row + r) * args.weights.rows + n] =
-            args.bias == nullptr ? sums[r] : sums[r] + bias;
+      } else if (rows.first + r < rows.end) {
+        args.output[lane.root * args.root_stride + (rows.first + r) * args.weights.rows + n] =
+            bias == nullptr ? sums[r] : sums[r] + bias[n];
       }
     }
     if (lane.root < 0) ++depth;
@@ -61,19 +63,21 @@ __global__ void ProductFmaKernel(ProductArgs args, LaneList lanes) {
 }
 
 template <typename Type, int kRows>
-int LaunchRows(const ProductArgs& args, const LaneList& lanes, CUstream_st* stream) {
+int LaunchRows(const ProductArgs& args, const LaneList& lanes, const Grouping& groups,
+               CUstream_st* stream) {
   const dim3 grid(static_cast<unsigned>(CeilDiv(args.weights.rows, kThreads)),
-                  static_cast<unsigned>(CeilDiv(args.num_rows, kRows)));
-  return Launch(stream, ProductFmaKernel<Type, kRows>, grid, kThreads, 0, args, lanes);
+                  BlocksOfRows(groups, args.num_rows, kRows));
+  return Launch(stream, ProductFmaKernel<Type, kRows>, grid, kThreads, 0, args, lanes, groups);
 }
 
 }  // namespace
 
-int ProductFma(const ProductArgs& args, const LaneList& lanes, CUstream_st* stream) {
+int ProductFma(const ProductArgs& args, const LaneList& lanes, const Grouping& groups,
+               CUstream_st* stream) {
   return WithType(args.weights.dtype, [&](auto type) {
     using Type = decltype(type);
-    return args.num_rows == 1 ? LaunchRows<Type, 1>(args, lanes, stream)
-                              : LaunchRows<Type, 8>(args, lanes, stream);
+    return SingleRows(groups, args.num_rows) ? LaunchRows<Type, 1>(args, lanes, groups, stream)
+                                             : LaunchRows<Type, 8>(args, lanes, groups, stream);
   });
 }
 

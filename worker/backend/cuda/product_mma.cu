@@ -12,6 +12,7 @@
 // cores. Measure with tests/bench/cuda.
 #include <cuda_runtime.h>
 
+#include "worker/backend/cuda/grouping.cuh"
 #include "worker/backend/cuda/kernels.h"
 #include "worker/backend/cuda/launch.cuh"
 #include "worker/backend/cuda/math.cuh"
@@ -91,18 +92,18 @@ __device__ __forceinline__ void LoadInput(const uint16_t* row, int64_t k, const 
   *b1 = Within(*b1, near + 8, lane.begin, lane.end);
 }
 
-// One lane of 16 weight rows and 8 kTiles batch rows. An odd first column begins in the middle of a
-// pair: the lane then starts at the pair, with a zero in front.
+// One lane of 16 weight rows and 8 kTiles rows of the block. An odd first column begins in the
+// middle of a pair: the lane then starts at the pair, with a zero in front.
 template <typename Type, int kTiles>
-__device__ void SumLane16(const MmaArgs& args, const uint16_t* tile, int64_t first_row,
+__device__ void SumLane16(const MmaArgs& args, const uint16_t* tile, const BlockRows& block,
                           const LaneEntry& lane, float (&sums)[kTiles][4]) {
   const int g = Thread() % 32 / 4;
   const int t = Thread() % 4;
   const uint16_t* rows[kTiles];
 #pragma unroll
   for (int n = 0; n < kTiles; ++n) {
-    const int64_t row = first_row + n * 8 + g;
-    rows[n] = args.inputs + (row < args.num_rows ? row : args.num_rows - 1) * args.stride;
+    const int64_t row = block.first + n * 8 + g;
+    rows[n] = args.inputs + (row < block.end ? row : block.end - 1) * args.stride;
 #pragma unroll
     for (int i = 0; i < 4; ++i) sums[n][i] = 0.0f;
   }
@@ -141,21 +142,24 @@ constexpr int kFewWarps = 8;
 // A block takes 16 weight rows and 8 kTiles batch rows; its warps deal the lanes out. All lanes'
 // sums lie in shared memory, [lane][batch row][weight row], before they meet.
 template <typename Type, int kTiles>
-__global__ void FewRowsKernel(MmaArgs args, LaneList lanes, int warps_per_tile) {
+__global__ void FewRowsKernel(MmaArgs args, LaneList lanes, Grouping groups, int warps_per_tile) {
   constexpr int kSums = 16 * 8 * kTiles;
+  const BlockRows rows = RowsOfBlock(groups, args.num_rows, 8 * kTiles);
+  if (!rows.there) return;
   const int warp = Thread() / 32;
   const int tile_of_block = warp / warps_per_tile;
   const int tiles_per_block = kFewWarps / warps_per_tile;
   float* shared = SharedMemory<float>() + tile_of_block * lanes.count * kSums;
   const int64_t tile_index = int64_t{blockIdx.x} * tiles_per_block + tile_of_block;
   const bool there = tile_index * kTileRows < args.rows;
-  const uint16_t* tile = args.weights + tile_index * TileElements(args.columns);
-  const int64_t first_row = int64_t{blockIdx.y} * 8 * kTiles;
+  const uint16_t* tile =
+      args.weights + rows.matrix * (groups.stride / 2) + tile_index * TileElements(args.columns);
+  const float* bias = args.bias == nullptr ? nullptr : args.bias + rows.matrix * groups.bias_stride;
   const int g = Thread() % 32 / 4;
   const int t = Thread() % 4;
   for (int l = warp % warps_per_tile; there && l < lanes.count; l += warps_per_tile) {
     float sums[kTiles][4];
-    SumLane16<Type, kTiles>(args, tile, first_row, lanes.lanes[l], sums);
+    SumLane16<Type, kTiles>(args, tile, rows, lanes.lanes[l], sums);
     for (int n = 0; n < kTiles; ++n) {
       for (int i = 0; i < 4; ++i) {
         shared[l * kSums + (n * 8 + BatchRow(t, i)) * 16 + WeightRow(g, i)] = sums[n][i];
@@ -166,9 +170,9 @@ __global__ void FewRowsKernel(MmaArgs args, LaneList lanes, int warps_per_tile) 
   if (!there) return;
   const int thread = Thread() % (warps_per_tile * 32);
   for (int s = thread; s < kSums; s += warps_per_tile * 32) {
-    const int64_t row = first_row + s / 16;
+    const int64_t row = rows.first + s / 16;
     const int64_t n = tile_index * kTileRows + s % 16;
-    if (row >= args.num_rows || n >= args.rows) continue;
+    if (row >= rows.end || n >= args.rows) continue;
     float waiting[kMaxFoldDepth];
     int depth = 0;
     for (int l = 0; l < lanes.count; ++l) {
@@ -178,7 +182,7 @@ __global__ void FewRowsKernel(MmaArgs args, LaneList lanes, int warps_per_tile) 
       if (root < 0) {
         waiting[depth++] = sum;
       } else {
-        if (args.bias != nullptr) sum = sum + args.bias[n];
+        if (bias != nullptr) sum = sum + bias[n];
         args.output[root * args.root_stride + row * args.rows + n] = sum;
       }
     }
@@ -395,7 +399,8 @@ __global__ void __launch_bounds__(kManyThreads)
 }
 
 template <typename Type, int kTiles>
-int LaunchFew(const MmaArgs& args, const LaneList& lanes, CUstream_st* stream) {
+int LaunchFew(const MmaArgs& args, const LaneList& lanes, const Grouping& groups,
+              CUstream_st* stream) {
   int warps_per_tile = 1;
   while (warps_per_tile < kFewWarps && warps_per_tile < lanes.count) warps_per_tile *= 2;
   size_t shared = 0;
@@ -405,20 +410,22 @@ int LaunchFew(const MmaArgs& args, const LaneList& lanes, CUstream_st* stream) {
   }
   const int tiles_per_block = kFewWarps / warps_per_tile;
   const dim3 grid(static_cast<unsigned>(CeilDiv(CeilDiv(args.rows, kTileRows), tiles_per_block)),
-                  static_cast<unsigned>(CeilDiv(args.num_rows, 8 * kTiles)));
+                  BlocksOfRows(groups, args.num_rows, 8 * kTiles));
   return Launch(stream, FewRowsKernel<Type, kTiles>, grid, kFewWarps * 32, shared, args, lanes,
-                warps_per_tile);
+                groups, warps_per_tile);
 }
 
 template <typename Type>
-int LaunchMma(const MmaArgs& args, const LaneList& lanes, CUstream_st* stream) {
-  switch (TilingOf(args.num_rows, lanes)) {
+int LaunchMma(const MmaArgs& args, const LaneList& lanes, const Grouping& groups,
+              CUstream_st* stream) {
+  switch (groups.tiles == nullptr ? TilingOf(args.num_rows, lanes)
+                                  : GroupTilingOf(groups.tile_rows)) {
     case MmaTiling::kFew8:
-      return LaunchFew<Type, 1>(args, lanes, stream);
+      return LaunchFew<Type, 1>(args, lanes, groups, stream);
     case MmaTiling::kFew16:
-      return LaunchFew<Type, 2>(args, lanes, stream);
+      return LaunchFew<Type, 2>(args, lanes, groups, stream);
     case MmaTiling::kFew32:
-      return LaunchFew<Type, 4>(args, lanes, stream);
+      return LaunchFew<Type, 4>(args, lanes, groups, stream);
     case MmaTiling::kMany:
       break;
   }
@@ -434,8 +441,8 @@ int LaunchMma(const MmaArgs& args, const LaneList& lanes, CUstream_st* stream) {
 
 }  // namespace
 
-int ProductMma(const ProductArgs& args, const LaneList& lanes, void* narrowed,
-               CUstream_st* stream) {
+int ProductMma(const ProductArgs& args, const LaneList& lanes, const Grouping& groups,
+               void* narrowed, CUstream_st* stream) {
   MmaArgs mma;
   mma.inputs = static_cast<const uint16_t*>(narrowed);
   mma.stride = NarrowedStride(args.weights.columns);
@@ -452,7 +459,7 @@ int ProductMma(const ProductArgs& args, const LaneList& lanes, void* narrowed,
     const int error =
         Launch(stream, NarrowKernel<Type>, grid, kNarrowThreads, 0, args.input,
                args.weights.columns, mma.stride, args.num_rows, static_cast<uint16_t*>(narrowed));
-    return error != 0 ? error : LaunchMma<Type>(mma, lanes, stream);
+    return error != 0 ? error : LaunchMma<Type>(mma, lanes, groups, stream);
   };
   return args.weights.dtype == shard_loader::DType::kF16 ? run(F16()) : run(BF16());
 }

@@ -91,4 +91,17 @@ MmaTiling TilingOf(int64_t num_rows, const LaneList& lanes) {
   return num_rows <= 16 ? MmaTiling::kFew16 : MmaTiling::kFew32;
 }
 
+MmaTiling GroupTilingOf(int64_t tile_rows) {
+  return tile_rows <= 8 ? MmaTiling::kFew8 : MmaTiling::kFew32;
+}
+
+int64_t GroupTileRows(ProductKernel kernel, int64_t num_rows, int64_t pairs, int64_t num_experts) {
+  if (num_rows == 1) return 1;  // an expert then has one row, or none
+  return kernel == ProductKernel::kMma && pairs > 16 * num_experts ? 32 : 8;
+}
+
+int64_t MaxGroupTiles(int64_t pairs, int64_t num_experts, int64_t tile_rows) {
+  return std::min(pairs, pairs / tile_rows + num_experts);
+}
+
 }  // namespace tessera::worker::cuda

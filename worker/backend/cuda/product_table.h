@@ -38,6 +38,14 @@ bool MakeLaneList(const ProductArgs& args, Order order, LaneList* list);
 // of the batch, or blocks of 128 x 128.
 enum class MmaTiling { kFew8, kFew16, kFew32, kMany };
 MmaTiling TilingOf(int64_t num_rows, const LaneList& lanes);
+// Of the tiles of a Grouping: never kMany.
+MmaTiling GroupTilingOf(int64_t tile_rows);
+
+// How many rows a tile of a Grouping takes: `pairs` of a row and one of its experts, over
+// `num_experts` of them, `num_rows` rows in all.
+int64_t GroupTileRows(ProductKernel kernel, int64_t num_rows, int64_t pairs, int64_t num_experts);
+// Tiles that `pairs` can make at most.
+int64_t MaxGroupTiles(int64_t pairs, int64_t num_experts, int64_t tile_rows);
 
 }  // namespace tessera::worker::cuda
 

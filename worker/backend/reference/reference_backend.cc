@@ -169,6 +169,7 @@ class ReferenceBackend : public Backend {
   Memory& memory() override { return HostMemory(); }
   absl::Status Reserve(const shard_loader::DeviceScratch&) override { return absl::OkStatus(); }
   Drawer* drawer() override { return nullptr; }
+  Mixture* mixture() override { return nullptr; }
 
   void EmbedRows(const PackedMatrix& table, const int64_t* ids, int64_t count,
                  float* output) override {

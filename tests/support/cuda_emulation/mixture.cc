@@ -1,0 +1,2 @@
+// The device's source, compiled for this host.
+#include "worker/backend/cuda/mixture.cu"  // NOLINT
