@@ -296,10 +296,6 @@ absl::StatusOr<GroupPlan> DecideGroup(const GroupOptions& options,
     plan.comm = "nccl";
   }
   RETURN_IF_ERROR(CheckComm(options, plan.comm, descriptions));
-  if (kv_dtype.int8 && IsCuda(plan.kernel_numerics)) {
-    return absl::UnimplementedError(
-        "--kv-dtype int8 is not there on a device; give another, or --device cpu");
-  }
   plan.device = DeviceInWords(options, plan.kernel_numerics, descriptions);
 
   ASSIGN_OR_RETURN(auto rank_plans, shard_loader::MakeRankPlans(checkpoint.spec(), options.layout));

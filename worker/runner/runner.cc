@@ -70,7 +70,6 @@ absl::Status CheckDevice(const RunnerOptions& options, const Memory& memory) {
   if (memory.on_host()) return absl::OkStatus();
   const char* what = nullptr;
   if (options.speculation.num_tokens > 0) what = "guessing tokens";
-  if (options.kv_dtype.int8) what = "a KV cache of 8 bits";
   if (options.test_reorder_from) what = "a changed order";
   if (!options.trace_file.empty()) what = "a trace of the residual";
   if (what == nullptr) return absl::OkStatus();

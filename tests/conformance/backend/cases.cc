@@ -285,7 +285,7 @@ Floats AttentionInputs::Attend(worker::Backend& backend, int64_t first_row, int6
   return output;
 }
 
-Floats RunEverything(worker::Backend& backend, uint64_t seed, bool coded, bool coded_cache) {
+Floats RunEverything(worker::Backend& backend, uint64_t seed) {
   Random random(seed);
   auto pick = [&](std::vector<int64_t> choices) { return choices[random.Below(choices.size())]; };
   const DType dtypes[] = {DType::kF32, DType::kBF16, DType::kF16};
@@ -295,7 +295,7 @@ Floats RunEverything(worker::Backend& backend, uint64_t seed, bool coded, bool c
   product.outputs = 1 + random.Below(200);
   product.columns = 1 + random.Below(300);
   product.format = dtypes[random.Below(3)];
-  if (random.Below(2) == 1 && coded) {
+  if (random.Below(2) == 1) {
     using shard_loader::Codes;
     const Codes codes[] = {Codes::kInt8, Codes::kInt4, Codes::kInt4Offset};
     product.format = {codes[random.Below(3)], pick({32, 64, 128}), dtypes[1 + random.Below(2)]};
@@ -315,7 +315,7 @@ Floats RunEverything(worker::Backend& backend, uint64_t seed, bool coded, bool c
   attention.head_size = pick({4, 8, 32, 64, 80, 128});
   attention.window = pick({0, 0, 1, 40, 300});
   attention.kv_dtype = dtypes[random.Below(3)];
-  if (coded && coded_cache && random.Below(3) == 0) {
+  if (random.Below(3) == 0) {
     attention.kv_dtype = shard_loader::KvFormat::Int8();
   }
   attention.value_size = pick({0, 0, 4, 24, 64});

@@ -87,9 +87,7 @@ struct AttentionInputs {
 };
 
 // Every operation on one set of inputs drawn from `seed`, outputs side by side: for comparing bits.
-// `coded`: weights of 8 and 4 bits among them; `coded_cache`: then also caches of 8 bits.
-Floats RunEverything(worker::Backend& backend, uint64_t seed, bool coded = true,
-                     bool coded_cache = true);
+Floats RunEverything(worker::Backend& backend, uint64_t seed);
 
 bool SameBits(const Floats& a, const Floats& b);
 // The largest |a - b|; NaN where one of them is, or there are not as many of both.

@@ -10,6 +10,7 @@ namespace tessera::tests {
 namespace {
 
 using shard_loader::DType;
+using shard_loader::KvFormat;
 
 std::unique_ptr<worker::Backend> Cpu(const char* kernels) {
   auto backend = worker::MakeBackend(kernels, 1);
@@ -38,8 +39,7 @@ void ExactOrderIsTheCpus(worker::Backend& exact, int seeds) {
   const auto cpu = Cpu("generic");
   for (uint64_t seed = 0; seed < static_cast<uint64_t>(seeds); ++seed) {
     INFO("seed " << seed);
-    CHECK(
-        SameBits(RunEverything(*cpu, seed, true, false), RunEverything(exact, seed, true, false)));
+    CHECK(SameBits(RunEverything(*cpu, seed), RunEverything(exact, seed)));
   }
   CHECK(exact.memory().Finish().ok());
 }
@@ -96,6 +96,8 @@ void AttentionIsTheReferences(worker::Backend& wide) {
       {{5, 600}, 3, 1, 32, 40, DType::kBF16},
       {{270}, 20, 1, 16, 0, DType::kF16},
       {{100, 513}, 2, 2, 128, 0, DType::kBF16, 64, 0, 0, false, 30.0f, true, true},
+      {{0, 17, 255, 256, 300}, 4, 2, 64, 0, KvFormat::Int8()},
+      {{100, 513}, 2, 2, 128, 40, KvFormat::Int8(), 64, 0, 0, false, 30.0f, true, true},
   };
   const auto reference = Cpu("reference");
   for (const AttentionCase& test : cases) {
@@ -112,15 +114,15 @@ void AttentionIsTheReferences(worker::Backend& wide) {
 }
 
 void RowsOfAttentionStandAlone(worker::Backend& wide) {
-  for (const bool plain : {true, false}) {
-    AttentionCase test = {{}, 6, 2, 64, 0, DType::kBF16};
+  for (const KvFormat& format : {KvFormat(DType::kBF16), KvFormat(DType::kF16), KvFormat::Int8()}) {
+    const bool plain = format != KvFormat(DType::kF16);
+    AttentionCase test = {{}, 6, 2, 64, 0, format};
     if (!plain) {
       test.window = 290;
       test.head_size = 160;
       test.soft_cap = 20.0f;
       test.biased = true;
       test.sinks = true;
-      test.kv_dtype = DType::kF16;
     }
     for (int32_t position = 500; position < 530; ++position) test.positions.push_back(position);
     Chunk chunk(test);
@@ -128,7 +130,7 @@ void RowsOfAttentionStandAlone(worker::Backend& wide) {
     const Floats all = chunk.inputs.Attend(wide, 0, 30);
     const int64_t width = test.num_heads * test.values();
     for (int64_t row : {0, 11, 12, 29}) {
-      INFO("row " << row << ", plain " << plain);
+      INFO("row " << row << ", cache in " << KvFormatName(format));
       const Floats expected(all.begin() + row * width, all.begin() + (row + 1) * width);
       CHECK(SameBits(chunk.inputs.Attend(wide, row, 1), expected));
     }

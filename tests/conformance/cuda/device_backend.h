@@ -215,8 +215,9 @@ class DeviceBackend final : public worker::Backend {
       }
     }
     const int64_t elements = (host.head_size + (host.value_size + 15) / 16 * 16) * 16;
-    const int64_t bytes =
-        blocks * host.num_kv_heads * elements * shard_loader::DTypeSize(host.dtype);
+    const int64_t head =
+        host.int8 ? elements + 128 : elements * shard_loader::DTypeSize(host.dtype);
+    const int64_t bytes = blocks * host.num_kv_heads * head;
     worker::KvLayer layer = host;
     layer.data = call.Bytes(host.data, bytes);
     call.Back(layer.data, bytes, host.data);

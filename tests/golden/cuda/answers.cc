@@ -64,12 +64,15 @@ void CheckEqual(const std::vector<Answer>& expected, const std::vector<Answer>& 
 }  // namespace
 
 void AnswersAreTheCpus(const BackendMaker& exact, const std::string& model, Degrees degrees,
-                       const shard_loader::WeightFormat& format) {
-  INFO(model << " in " << shard_loader::WeightFormatName(format) << " with tp " << degrees.tp
-             << ", pp " << degrees.pp);
+                       const shard_loader::WeightFormat& format,
+                       const shard_loader::KvFormat& cache) {
+  INFO(model << " in " << shard_loader::WeightFormatName(format) << ", cache in "
+             << shard_loader::KvFormatName(cache) << " with tp " << degrees.tp << ", pp "
+             << degrees.pp);
   const std::vector<SequenceStart> starts = Starts(model);
   GroupOptions options;
   options.dtype = format;
+  options.kv_dtype = cache;
   options.lanes = degrees.lanes;
   Group cpu(Model(model), options);
   options.tp = degrees.tp;

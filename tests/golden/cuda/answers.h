@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "shard_loader/plan/kv_format.h"
 #include "shard_loader/plan/weight_format.h"
 #include "worker/backend/backend.h"
 
@@ -23,7 +24,8 @@ struct Degrees {
 
 // In the exact order, or with coded weights: the answers of the CPU's kernels, bit for bit.
 void AnswersAreTheCpus(const BackendMaker& exact, const std::string& model, Degrees degrees,
-                       const shard_loader::WeightFormat& format = {});
+                       const shard_loader::WeightFormat& format = {},
+                       const shard_loader::KvFormat& cache = {});
 // `allocations` counts what was taken of the device's memory so far.
 void StepsAllocateNothing(const BackendMaker& maker, const std::string& model,
                           const std::function<int64_t()>& allocations);

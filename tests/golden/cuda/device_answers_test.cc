@@ -54,6 +54,13 @@ TEST_CASE("device: weights of 8 and 4 bits give the CPU's answers, bit for bit")
   }
 }
 
+TEST_CASE("device: a cache of 8 bits gives the CPU's answers, bit for bit") {
+  for (const char* model : {"deepseek_v3", "llama3_gqa", "qwen3"}) {
+    AnswersAreTheCpus(Device("cuda-exact"), model, {1, 1}, {}, shard_loader::KvFormat::Int8());
+    AnswersAreTheCpus(Device("cuda-exact"), model, {2, 1}, {}, shard_loader::KvFormat::Int8());
+  }
+}
+
 TEST_CASE("device: answers in bf16 have the same bits at every degree, chunk and batch") {
   const BackendMaker wide = Device("cuda");
   for (const char* model : {"llama3_gqa", "llama_small", "mistral", "mixtral", "qwen2", "qwen3"}) {

@@ -50,6 +50,11 @@ TEST_CASE("emulated: weights of 8 and 4 bits give the CPU's answers, bit for bit
   AnswersAreTheCpus(Emulated(Order::kFma16), "mixtral", {1, 1}, Format("int4"));
 }
 
+TEST_CASE("emulated: a cache of 8 bits gives the CPU's answers, bit for bit") {
+  AnswersAreTheCpus(Emulated(Order::kFma16), "llama3_gqa", {2, 1}, {},
+                    shard_loader::KvFormat::Int8());
+}
+
 TEST_CASE("emulated: after a rank's start no step takes memory of the device") {
   const auto allocations = [] { return emulated_allocations.load(); };
   StepsAllocateNothing(Emulated(Order::kWide), "llama3_gqa", allocations);

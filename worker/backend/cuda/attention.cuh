@@ -25,6 +25,12 @@ __device__ __forceinline__ float AdjustScore(const AttentionArgs& args, float sc
   return score;
 }
 
+// An element of a cache in int8: its token's scale is apart.
+struct Int8 {
+  using Bits = int8_t;
+  static __device__ __forceinline__ float Widen(int8_t code) { return static_cast<float>(code); }
+};
+
 // The keys that a row sees: [begin, end).
 struct SeenKeys {
   int64_t begin;

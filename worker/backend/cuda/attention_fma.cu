@@ -5,8 +5,11 @@
 // i % 16), a thread holds elements of the output (fma over the keys ascending). Tiles are merged in
 // ascending order. Shapes: query [rows, heads, head_size], cache blocks of 16 tokens. Bottleneck:
 // the one warp's worth of work in each of its steps; this is the yardstick of the tests, the path
-// of fp32 caches and of head sizes that mma does not take.
+// of fp32 caches and of head sizes that mma does not take. Of a cache in int8 a score's sum is
+// multiplied by the key's scale, and a weight by the value's before it meets the values.
 #include <cuda_runtime.h>
+
+#include <type_traits>
 
 #include "shard_loader/plan/workspace.h"
 #include "worker/backend/cuda/attention.cuh"
@@ -30,6 +33,9 @@ struct Shared {
 };
 
 template <typename Type>
+inline constexpr bool kScaled = std::is_same_v<Type, Int8>;
+
+template <typename Type>
 struct HeadCache {
   const typename Type::Bits* data;  // of the KV head in block 0
   int64_t block_stride;
@@ -45,6 +51,14 @@ struct HeadCache {
   }
   __device__ const typename Type::Bits* Value(int64_t key) const {
     return Block(key) + head_size * kKvBlockTokens + key % kKvBlockTokens * value_stride;
+  }
+  // Of Int8.
+  __device__ float KeyScale(int64_t key) const { return Scales(key)[key % kKvBlockTokens]; }
+  __device__ float ValueScale(int64_t key) const {
+    return Scales(key)[kKvBlockTokens + key % kKvBlockTokens];
+  }
+  __device__ const float* Scales(int64_t key) const {
+    return reinterpret_cast<const float*>(Block(key) + (head_size + value_stride) * kKvBlockTokens);
   }
 };
 
@@ -80,6 +94,7 @@ __device__ TileSums ReduceTile(const AttentionArgs& args, const HeadCache<Type>&
     for (int64_t i = 0; i < cache.head_size; ++i) {
       sum = fmaf(shared->query[i], Type::Widen(elements[i * kKvBlockTokens]), sum);
     }
+    if constexpr (kScaled<Type>) sum = sum * cache.KeyScale(key);
     scores[j] = AdjustScore(args, sum * args.scale, head, key, position);
     maximum = Larger(scores[j], maximum);
   }
@@ -96,6 +111,12 @@ __device__ TileSums ReduceTile(const AttentionArgs& args, const HeadCache<Type>&
     shared->fold[Thread()] = sum;
   }
   FoldShared<16>(shared->fold);
+  if constexpr (kScaled<Type>) {
+    for (int64_t key = keys.begin + Thread(); key < keys.end; key += kThreads) {
+      shared->scores[key - tile] = shared->scores[key - tile] * cache.ValueScale(key);
+    }
+    __syncthreads();
+  }
   for (int j = 0; j < kValuesEach; ++j) {
     const int64_t element = j * kThreads + Thread();
     if (element >= value_size) break;
@@ -118,7 +139,9 @@ __global__ void AttendFmaKernel(DeviceRows rows, AttentionArgs args, KvLayer lay
   const int64_t position = rows.positions[row];
   if (position < 0) return;
   const int64_t stride = (layer.value_size + 15) / 16 * 16;
-  const int64_t head_elements = (layer.head_size + stride) * kKvBlockTokens;
+  const int64_t scales =
+      kScaled<Type> ? 2 * kKvBlockTokens * static_cast<int64_t>(sizeof(float)) : 0;
+  const int64_t head_elements = (layer.head_size + stride) * kKvBlockTokens + scales;
   const HeadCache<Type> cache = {reinterpret_cast<const typename Type::Bits*>(layer.data) +
                                      args.kv_head_of[head] * head_elements,
                                  layer.num_kv_heads * head_elements, layer.head_size, stride,
@@ -166,6 +189,9 @@ __global__ void AttendFmaKernel(DeviceRows rows, AttentionArgs args, KvLayer lay
 int AttendFma(const DeviceRows& rows, const AttentionArgs& args, const KvLayer& cache,
               CUstream_st* stream) {
   const dim3 grid(static_cast<unsigned>(rows.num_rows), static_cast<unsigned>(args.num_heads));
+  if (cache.int8) {
+    return Launch(stream, AttendFmaKernel<Int8>, grid, kThreads, sizeof(Shared), rows, args, cache);
+  }
   return WithType(cache.dtype, [&](auto type) {
     return Launch(stream, AttendFmaKernel<decltype(type)>, grid, kThreads, sizeof(Shared), rows,
                   args, cache);

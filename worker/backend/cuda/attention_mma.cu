@@ -7,6 +7,8 @@
 // by halves; a value's element has one accumulator, to which the instruction adds 16 keys at a
 // time, ascending, weights narrowed to the cache's dtype. Tiles are merged ascending. Keys that a
 // row does not see have the weight 0 by selection, and their values are cleared where they lie.
+// A cache in int8 goes as bf16, which holds its integers exactly: a score's sum is multiplied by
+// the key's scale first, and a weight by the value's before it is narrowed.
 //
 // Idea: 16 kQueries rows of the left operand are (row, head) pairs that share a KV head: the heads
 // of a group for one token, or for several of one sequence. A block keeps their scores over a tile
@@ -15,6 +17,8 @@
 // Bottleneck: for one token the bandwidth of the cache, for many the tensor cores. Measure with
 // tests/bench/cuda.
 #include <cuda_runtime.h>
+
+#include <type_traits>
 
 #include "shard_loader/plan/workspace.h"
 #include "worker/backend/cuda/attention.cuh"
@@ -89,23 +93,54 @@ __device__ __forceinline__ Query QueryOf(const DeviceRows& rows, const Task& tas
   return query;
 }
 
+// Where a KV head's part of a block begins, and, in int8, the scales behind it.
+struct HeadPart {
+  const std::byte* data = nullptr;
+  int64_t elements = 0;
+
+  __device__ HeadPart(const KvLayer& cache, uint32_t block, int64_t kv_head) {
+    elements = (cache.head_size + cache.value_size) * kKvBlockTokens;
+    const int64_t bytes = cache.int8 ? elements + 2 * kKvBlockTokens * 4 : elements * 2;
+    data = cache.data + (block * cache.num_kv_heads + kv_head) * bytes;
+  }
+  __device__ float KeyScale(int64_t key) const {
+    return reinterpret_cast<const float*>(data + elements)[key % kKvBlockTokens];
+  }
+  __device__ float ValueScale(int64_t key) const {
+    return reinterpret_cast<const float*>(data + elements)[kKvBlockTokens + key % kKvBlockTokens];
+  }
+};
+
+// 8 integers, or zeros, as bf16.
+__device__ __forceinline__ void WidenPiece(const std::byte* from, bool there, uint16_t* to) {
+  uint2 codes = {0, 0};
+  if (there) codes = *reinterpret_cast<const uint2*>(from);
+  auto* const words = reinterpret_cast<uint32_t*>(to);
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const uint32_t pair = (i < 2 ? codes.x : codes.y) >> i % 2 * 16;
+    words[i] = NarrowPair<BF16>(Int8::Widen(static_cast<int8_t>(pair & 0xff)),
+                                Int8::Widen(static_cast<int8_t>(pair >> 8 & 0xff)));
+  }
+}
+
 // Copies the keys (or values) of chunk `chunk` of a tile; blocks that no row sees are left out as
 // zeros.
-template <bool kKeys>
+template <bool kKeys, bool kInt8>
 __device__ void StartChunk(const KvLayer& cache, const uint32_t* blocks, int64_t kv_head,
                            int64_t first_key, int64_t end_key, const Layout& layout,
                            uint16_t* chunk) {
-  const int64_t head_elements = (cache.head_size + layout.value_size) * kKvBlockTokens;
   const int per_block = static_cast<int>((kKeys ? cache.head_size : layout.value_size) * 2);
+  const int64_t front = kKeys ? 0 : cache.head_size * kKvBlockTokens;
   for (int i = Thread(); i < kChunkBlocks * per_block; i += blockDim.x) {
     const int block = i / per_block;
     const int piece = i % per_block;  // of 8 elements
     const int64_t key = first_key + block * kKvBlockTokens;
     const bool there = key < end_key;
-    const uint16_t* from = reinterpret_cast<const uint16_t*>(cache.data);
+    const std::byte* from = cache.data;
     if (there) {
-      from += (blocks[key / kKvBlockTokens] * cache.num_kv_heads + kv_head) * head_elements +
-              (kKeys ? 0 : cache.head_size * kKvBlockTokens) + piece * 8;
+      const HeadPart part(cache, blocks[key / kKvBlockTokens], kv_head);
+      from = part.data + (front + piece * 8) * (kInt8 ? 1 : 2);
     }
     uint16_t* to;
     if (kKeys) {
@@ -115,7 +150,11 @@ __device__ void StartChunk(const KvLayer& cache, const uint32_t* blocks, int64_t
       to = chunk + (block * kKvBlockTokens + piece / row_pieces) * layout.ValueStride() +
            piece % row_pieces * 8;
     }
-    CopyAsync(to, from, there);
+    if constexpr (kInt8) {
+      WidenPiece(from, there, to);
+    } else {
+      CopyAsync(to, from, there);
+    }
   }
   CommitCopies();
 }
@@ -139,10 +178,10 @@ __device__ __forceinline__ void NarrowLeft(const float* rows, int column, uint32
   }
 }
 
-// Scores of 16 queries and 16 keys of a block: scaled products.
-template <typename Type>
+// Scores of 16 queries and 16 keys of a block: scaled products. key_scale(i): of key i, in int8.
+template <typename Type, bool kInt8, typename KeyScale>
 __device__ void ScoreBlock(const uint16_t* queries, const uint16_t* keys, const Layout& layout,
-                           float scale, float* scores) {
+                           float scale, const KeyScale& key_scale, float* scores) {
   const int lane = Thread() % 32;
   float sums[2][4] = {};
   for (int64_t i = 0; i < layout.head_size; i += 16) {
@@ -157,15 +196,21 @@ __device__ void ScoreBlock(const uint16_t* queries, const uint16_t* keys, const 
   const int t = lane % 4;
   for (int n = 0; n < 2; ++n) {
     for (int i = 0; i < 4; ++i) {
-      scores[(g + i / 2 * 8) * kScoreStride + n * 8 + 2 * t + i % 2] = sums[n][i] * scale;
+      const int key = n * 8 + 2 * t + i % 2;
+      float sum = sums[n][i];
+      if constexpr (kInt8) sum = sum * key_scale(key);
+      scores[(g + i / 2 * 8) * kScoreStride + key] = sum * scale;
     }
   }
 }
 
 // A warp turns the scores of one query into weights, and brings its state up to the tile. The state
 // of a query that sees none of the tile stays: keep is 1, take is 0 with a flag below 0.
+// value_scale(key): of a key that is seen, in int8.
+template <bool kInt8, typename ValueScale>
 __device__ void WeighQuery(const AttentionArgs& args, const Query& query, int64_t tile,
-                           float* scores, const States& states, int index) {
+                           const ValueScale& value_scale, float* scores, const States& states,
+                           int index) {
   const int lane = Thread() % 32;
   SeenKeys seen = {0, 0};
   if (query.row >= 0) seen = KeysOf(query.position, args.window);
@@ -190,7 +235,11 @@ __device__ void WeighQuery(const AttentionArgs& args, const Query& query, int64_
     const int64_t key = tile + j * 32 + lane;
     const bool is_seen = key >= seen.begin && key < seen.end;
     values[j] = is_seen ? Exp(values[j] - maximum) : 0.0f;
-    scores[j * 32 + lane] = values[j];
+    float weight = values[j];
+    if constexpr (kInt8) {
+      if (is_seen) weight = weight * value_scale(key);
+    }
+    scores[j * 32 + lane] = weight;
     const float next = __shfl_xor_sync(0xffffffffu, values[j], 16);
     const float low = lane < 16 ? values[j] : next;
     const float high = lane < 16 ? next : values[j];
@@ -279,13 +328,13 @@ struct Buffers {
 };
 
 // Walks over the chunks of a tile, the next one under way while `body(chunk, data)` has one.
-template <bool kKeys, typename Body>
+template <bool kKeys, bool kInt8, typename Body>
 __device__ __forceinline__ void ForEveryChunk(const KvLayer& cache, const uint32_t* blocks,
                                               int64_t kv_head, int64_t tile, int64_t end_key,
                                               const Buffers& buffers, const Body& body) {
   auto start = [&](int chunk) {
-    StartChunk<kKeys>(cache, blocks, kv_head, tile + chunk * kChunkKeys, end_key, buffers.layout,
-                      buffers.chunks[chunk % 2]);
+    StartChunk<kKeys, kInt8>(cache, blocks, kv_head, tile + chunk * kChunkKeys, end_key,
+                             buffers.layout, buffers.chunks[chunk % 2]);
   };
   start(0);
   for (int chunk = 0; chunk < kChunks; ++chunk) {
@@ -365,7 +414,7 @@ __device__ void StoreOutput(const DeviceRows& rows, const AttentionArgs& args, c
   }
 }
 
-template <typename Type, int kQueryTiles, int kWarpsEach>
+template <typename Type, bool kInt8, int kQueryTiles, int kWarpsEach>
 __global__ void __launch_bounds__(kQueryTiles* kWarpsEach * 32)
     AttendMmaKernel(DeviceRows rows, AttentionArgs args, KvLayer cache, HeadGroups heads,
                     const RowGroup* groups, int64_t tiles_per_part, float* scratch) {
@@ -403,36 +452,45 @@ __global__ void __launch_bounds__(kQueryTiles* kWarpsEach * 32)
   const int g = Thread() % 32 / 4;
   float* own_scores = buffers.scores + query_tile * 16 * kScoreStride;
   float output[kMaxWords][4] = {};
+  const auto part_of = [&](int64_t key) {
+    return HeadPart(cache, blocks[key / kKvBlockTokens], task.kv_head);
+  };
+  const auto value_scale = [&](int64_t key) { return part_of(key).ValueScale(key); };
   __syncthreads();
 
   for (; tile < end_tile; ++tile) {
     const int64_t first_key = tile * kAttentionTile;
-    ForEveryChunk<true>(
+    ForEveryChunk<true, kInt8>(
         cache, blocks, task.kv_head, first_key, end_key, buffers, [&](int chunk, uint16_t* keys) {
           for (int i = warp; i < kQueryTiles * kChunkBlocks; i += kWarps) {
             const int block = i % kChunkBlocks;
             const int queries = i / kChunkBlocks * 16;
-            ScoreBlock<Type>(buffers.queries + queries * layout.QueryStride(),
-                             keys + block * layout.head_size * kKeyStride, layout, args.scale,
-                             buffers.scores + queries * kScoreStride + chunk * kChunkKeys +
-                                 block * kKvBlockTokens);
+            const int64_t key = first_key + chunk * kChunkKeys + block * kKvBlockTokens;
+            const auto key_scale = [&](int i) {
+              return key < end_key ? part_of(key).KeyScale(key + i) : 0.0f;
+            };
+            ScoreBlock<Type, kInt8>(buffers.queries + queries * layout.QueryStride(),
+                                    keys + block * layout.head_size * kKeyStride, layout,
+                                    args.scale, key_scale,
+                                    buffers.scores + queries * kScoreStride + chunk * kChunkKeys +
+                                        block * kKvBlockTokens);
           }
         });
     for (int i = warp; i < kQueries; i += kWarps) {
-      WeighQuery(args, QueryOf(rows, task, i), first_key, buffers.scores + i * kScoreStride,
-                 buffers.states, i);
+      WeighQuery<kInt8>(args, QueryOf(rows, task, i), first_key, value_scale,
+                        buffers.scores + i * kScoreStride, buffers.states, i);
     }
     float sums[kMaxWords][4] = {};
-    ForEveryChunk<false>(cache, blocks, task.kv_head, first_key, end_key, buffers,
-                         [&](int chunk, uint16_t* values) {
-                           const int64_t key = first_key + chunk * kChunkKeys;
-                           ClearUnseenValues(values, layout, key, front.begin, end_key);
-                           __syncthreads();
-                           if (words > 0) {
-                             AddValues<Type>(own_scores, values + first_word * 8, layout,
-                                             chunk * kChunkKeys, words, sums);
-                           }
-                         });
+    ForEveryChunk<false, kInt8>(cache, blocks, task.kv_head, first_key, end_key, buffers,
+                                [&](int chunk, uint16_t* values) {
+                                  const int64_t key = first_key + chunk * kChunkKeys;
+                                  ClearUnseenValues(values, layout, key, front.begin, end_key);
+                                  __syncthreads();
+                                  if (words > 0) {
+                                    AddValues<Type>(own_scores, values + first_word * 8, layout,
+                                                    chunk * kChunkKeys, words, sums);
+                                  }
+                                });
     for (int half = 0; half < 2; ++half) {
       const float keep = buffers.states.keep[query_tile * 16 + g + half * 8];
       const float take = buffers.states.take[query_tile * 16 + g + half * 8];
@@ -484,7 +542,7 @@ __global__ void MergeTilesKernel(DeviceRows rows, AttentionArgs args, int64_t va
   }
 }
 
-template <typename Type, int kQueryTiles, int kWarpsEach>
+template <typename Type, bool kInt8, int kQueryTiles, int kWarpsEach>
 int LaunchAttention(const DeviceRows& rows, const AttentionArgs& args, const KvLayer& cache,
                     const HeadGroups& heads, const AttentionCut& cut, CUstream_st* stream) {
   const Layout layout = {cache.head_size, cache.value_size, kQueryTiles * 16};
@@ -494,7 +552,7 @@ int LaunchAttention(const DeviceRows& rows, const AttentionArgs& args, const KvL
                   static_cast<unsigned>(cache.num_kv_heads * head_chunks),
                   static_cast<unsigned>(split ? cut.num_tiles : 1));
   const int error =
-      Launch(stream, AttendMmaKernel<Type, kQueryTiles, kWarpsEach>, grid,
+      Launch(stream, AttendMmaKernel<Type, kInt8, kQueryTiles, kWarpsEach>, grid,
              kQueryTiles * kWarpsEach * 32, static_cast<size_t>(layout.Bytes()), rows, args, cache,
              heads, cut.groups, split ? int64_t{1} : cut.num_tiles, cut.scratch);
   if (error != 0 || !split) return error;
@@ -507,9 +565,10 @@ int LaunchAttention(const DeviceRows& rows, const AttentionArgs& args, const KvL
 }  // namespace
 
 bool CanAttendMma(const KvLayer& cache) {
-  return cache.dtype != shard_loader::DType::kF32 && cache.head_size % 16 == 0 &&
-         cache.value_size % 16 == 0 && cache.head_size <= kMaxMmaHeadSize &&
-         cache.value_size <= kMaxMmaHeadSize && cache.num_kv_heads <= kMaxKvHeads;
+  const bool narrow = cache.int8 || cache.dtype != shard_loader::DType::kF32;
+  return narrow && cache.head_size % 16 == 0 && cache.value_size % 16 == 0 &&
+         cache.head_size <= kMaxMmaHeadSize && cache.value_size <= kMaxMmaHeadSize &&
+         cache.num_kv_heads <= kMaxKvHeads;
 }
 
 int QueriesOfBlock(int64_t value_size, bool prefill) {
@@ -524,15 +583,20 @@ int64_t AttentionScratchFloats(int64_t num_rows, int64_t num_heads, int64_t valu
 
 int AttendMma(const DeviceRows& rows, const AttentionArgs& args, const KvLayer& cache,
               const HeadGroups& heads, const AttentionCut& cut, CUstream_st* stream) {
-  auto run = [&](auto type) -> int {
+  auto run = [&](auto type, auto int8) -> int {
     using Type = decltype(type);
-    if (!cut.prefill) return LaunchAttention<Type, 1, 4>(rows, args, cache, heads, cut, stream);
-    if (cache.value_size <= 128) {
-      return LaunchAttention<Type, 4, 2>(rows, args, cache, heads, cut, stream);
+    constexpr bool kInt8 = decltype(int8)::value;
+    if (!cut.prefill) {
+      return LaunchAttention<Type, kInt8, 1, 4>(rows, args, cache, heads, cut, stream);
     }
-    return LaunchAttention<Type, 2, 4>(rows, args, cache, heads, cut, stream);
+    if (cache.value_size <= 128) {
+      return LaunchAttention<Type, kInt8, 4, 2>(rows, args, cache, heads, cut, stream);
+    }
+    return LaunchAttention<Type, kInt8, 2, 4>(rows, args, cache, heads, cut, stream);
   };
-  return cache.dtype == shard_loader::DType::kF16 ? run(F16()) : run(BF16());
+  if (cache.int8) return run(BF16(), std::true_type());
+  return cache.dtype == shard_loader::DType::kF16 ? run(F16(), std::false_type())
+                                                  : run(BF16(), std::false_type());
 }
 
 }  // namespace tessera::worker::cuda

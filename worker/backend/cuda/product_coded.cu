@@ -11,6 +11,7 @@
 #include <cuda_runtime.h>
 
 #include "shard_loader/plan/packed_layout.h"
+#include "worker/backend/cuda/codes.cuh"
 #include "worker/backend/cuda/grouping.cuh"
 #include "worker/backend/cuda/kernels.h"
 #include "worker/backend/cuda/launch.cuh"
@@ -26,7 +27,6 @@ using shard_loader::kTileRows;
 constexpr int kWarps = 8;
 constexpr int kThreads = 32 * kWarps;
 constexpr int kOutputs = 32;
-constexpr float kLeastInput = 1e-30f;  // below, inputs are as good as zero
 
 // shard_loader::CodeByte, on the device.
 __device__ __forceinline__ int64_t ByteOf(Codes codes, int64_t row, int64_t column) {
@@ -47,30 +47,13 @@ __global__ void CodeRowsKernel(CodedProduct args) {
   const CodedSegment segment = args.segments[s];
   const float* values = args.product.input + row * args.product.weights.columns;
   int8_t* codes = args.codes + row * args.code_stride + segment.codes;
-  float largest = 0.0f;
-  float zeros = 0.0f;
-  for (int c = segment.begin + lane; c < segment.end; c += 32) {
-    const float x = values[c];
-    largest = Larger(x < 0.0f ? 0.0f - x : x, largest);
-    zeros = fmaf(x, 0.0f, zeros);
-  }
-  for (int distance = 16; distance > 0; distance /= 2) {
-    largest = Larger(__shfl_xor_sync(0xffffffffu, largest, distance), largest);
-    zeros = zeros + __shfl_xor_sync(0xffffffffu, zeros, distance);
-  }
-  largest = largest + zeros;
-  const bool counts = largest >= kLeastInput;  // not where it is NaN
-  const float inverse = counts ? 127.0f / largest : 0.0f;
-  const float shift = 12582912.0f;
+  const Steps steps = StepsOf(values, segment.begin, segment.end);
   int sum = 0;
   const int first = segment.block * 8;
   for (int i = lane; i < segment.blocks * 8; i += 32) {
     const int c = first + i;
     int code = 0;
-    if (counts && c >= segment.begin && c < segment.end) {
-      const float shifted = values[c] * inverse + shift;
-      code = static_cast<int8_t>(__float_as_uint(shifted) - __float_as_uint(shift));
-    }
+    if (c >= segment.begin && c < segment.end) code = CodeOf(values[c], steps);
     codes[i] = static_cast<int8_t>(code);
     sum += code;
   }
@@ -78,8 +61,7 @@ __global__ void CodeRowsKernel(CodedProduct args) {
     sum += __shfl_xor_sync(0xffffffffu, sum, distance);
   }
   if (lane != 0) return;
-  const float none = largest < kLeastInput ? 0.0f : largest;
-  args.scales[row * args.num_segments + s] = counts ? largest / 127.0f : none;
+  args.scales[row * args.num_segments + s] = steps.scale;
   args.sums[row * args.num_segments + s] = sum;
 }
 
