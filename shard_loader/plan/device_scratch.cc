@@ -1,9 +1,11 @@
 #include "shard_loader/plan/device_scratch.h"
 
 #include <algorithm>
+#include <vector>
 
 #include "shard_loader/plan/device_experts.h"
 #include "shard_loader/plan/rounding.h"
+#include "shard_loader/status_macros.h"
 
 namespace tessera::shard_loader {
 namespace {
@@ -93,6 +95,30 @@ DeviceScratch PlanDeviceScratch(const DecoderSpec& spec, const RankPlan& plan,
                                 blocks * kDeviceDrawBytesPerBlock + kDeviceDrawBytesPerRow);
   }
   return scratch;
+}
+
+absl::StatusOr<DeviceScratch> PlanDraftScratch(const DecoderSpec& spec, const WeightFormat& weights,
+                                               int64_t max_model_len) {
+  ASSIGN_OR_RETURN(const std::vector<RankPlan> plans, MakeRankPlans(spec, {1, 1, 1}));
+  return PlanDeviceScratch(
+      spec, plans[0],
+      {.weights = weights, .limits = {kDraftRows, kDraftRows}, .max_model_len = max_model_len});
+}
+
+DeviceScratch InTurns(const DeviceScratch& a, const DeviceScratch& b) {
+  DeviceScratch both;
+  both.rows = std::max(a.rows, b.rows);
+  both.indices = std::max(a.indices, b.indices);
+  both.narrowed = std::max(a.narrowed, b.narrowed);
+  both.codes = std::max(a.codes, b.codes);
+  both.tiles = std::max(a.tiles, b.tiles);
+  both.constants = a.constants + b.constants;
+  both.draw_lists = std::max(a.draw_lists, b.draw_lists);
+  both.draw_rows = std::max(a.draw_rows, b.draw_rows);
+  both.most_draws = std::max(a.most_draws, b.most_draws);
+  both.choices = std::max(a.choices, b.choices);
+  both.experts = std::max(a.experts, b.experts);
+  return both;
 }
 
 }  // namespace tessera::shard_loader

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "absl/status/statusor.h"
 #include "shard_loader/model/decoder_spec.h"
 #include "shard_loader/plan/rank_plan.h"
 #include "shard_loader/plan/weight_format.h"
@@ -52,6 +53,11 @@ struct DeviceScratchOptions {
 
 DeviceScratch PlanDeviceScratch(const DecoderSpec& spec, const RankPlan& plan,
                                 const DeviceScratchOptions& options);
+// Of a draft model, whole on the rank that draws. Errors are those of MakeRankPlans.
+absl::StatusOr<DeviceScratch> PlanDraftScratch(const DecoderSpec& spec, const WeightFormat& weights,
+                                               int64_t max_model_len);
+// Of two models that take turns: what does not hold beyond an operation is shared.
+DeviceScratch InTurns(const DeviceScratch& a, const DeviceScratch& b);
 
 // A row of a product's inputs that becomes integers: bytes of the codes, at most, where its columns
 // are cut into so many segments.

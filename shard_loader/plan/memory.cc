@@ -67,12 +67,23 @@ int64_t LargestSlice(const DecoderSpec& spec, const RankPlan& plan, DType stored
 }
 
 void AddDraft(const MemoryOptions& options, RankMemory& memory) {
-  if (options.draft == nullptr) return;
   const auto plans = MakeRankPlans(*options.draft, {1, 1, 1});
   if (!plans.ok()) return;  // refused where the draft is loaded
   memory.draft = MakePackedLayout(*options.draft, (*plans)[0], options.weight_dtype).bytes +
                  MakeWorkspaceLayout(*options.draft, (*plans)[0], {kDraftRows, kDraftRows}).bytes();
   memory.kv_per_block += KvBytesPerBlock(*options.draft, (*plans)[0], options.kv_dtype);
+}
+
+int64_t ScratchBytes(const DecoderSpec& spec, const RankPlan& rank, bool drafts,
+                     const MemoryOptions& options) {
+  const DeviceScratch own = PlanDeviceScratch(spec, rank,
+                                              {.weights = options.weight_dtype,
+                                               .limits = options.limits,
+                                               .max_model_len = options.max_model_len});
+  if (!drafts) return own.bytes();
+  const int64_t length = options.max_model_len > 0 ? options.max_model_len : spec.context_length;
+  const auto draft = PlanDraftScratch(*options.draft, options.weight_dtype, length);
+  return draft.ok() ? InTurns(own, *draft).bytes() : own.bytes();
 }
 
 // As many slots as every rank's part of the cache has room for.
@@ -99,19 +110,14 @@ Evaluation Evaluate(const DecoderSpec& spec, absl::Span<const RankPlan> plans,
     memory.rank = rank.rank;
     memory.weights = MakePackedLayout(spec, rank, options.weight_dtype).bytes;
     memory.workspace = MakeWorkspaceLayout(spec, rank, options.limits).bytes();
-    if (options.on_device) {
-      memory.workspace += PlanDeviceScratch(spec, rank,
-                                            {.weights = options.weight_dtype,
-                                             .limits = options.limits,
-                                             .max_model_len = options.max_model_len})
-                              .bytes();
-    }
+    const bool drafts = rank.has_head && rank.tp_index == 0 && options.draft != nullptr;
+    if (options.on_device) memory.workspace += ScratchBytes(spec, rank, drafts, options);
     memory.process = kProcessBytes;
     memory.staging = LargestSlice(spec, rank, options.stored_dtype);
     memory.kv_per_block = KvBytesPerBlock(spec, rank, options.kv_dtype);
     memory.on_device = options.on_device;
     block_bytes.push_back(memory.kv_per_block);
-    if (rank.has_head && rank.tp_index == 0) AddDraft(options, memory);
+    if (drafts) AddDraft(options, memory);
     plan.ranks.push_back(memory);
   }
   if (!plan.ranks.empty()) AddOffload(options, block_bytes, plan);

@@ -15,8 +15,13 @@
 #include "worker/runner/sequences.h"
 #include "worker/runner/step.h"
 #include "worker/runner/step_sampler.h"
+#include "worker/sampling/sampler.h"
 
 namespace tessera::worker {
+
+// What `draw` has of a context; `forbidden` is where it points to. Both outlive it.
+void AskDraw(const DrawContext& context, int64_t vocab_size, std::vector<uint32_t>* forbidden,
+             DrawRow* draw);
 
 // A row of the logits: what it is of.
 struct LogitRow {
@@ -37,8 +42,9 @@ class DeviceSampler {
         vocab_size_(vocab_size),
         vocab_block_(vocab_block) {}
 
-  // StepSampler::Row for each row of `logits`, the device's [rows, vocab]; without guesses. Errors
-  // are the device's.
+  // StepSampler::Row for each row of `logits`, the device's [rows, vocab]. Rows of drafts are drawn
+  // as if the drafts before them were right, and dropped where they are not. Errors are the
+  // device's.
   absl::Status Rows(const float* logits, absl::Span<const LogitRow> rows,
                     const std::vector<SequenceWork>& work, std::vector<SequenceResult>* results,
                     std::vector<DrawRecord>* records);
@@ -55,13 +61,16 @@ class DeviceSampler {
   // A row that the device draws, with what it points to.
   struct Asked {
     size_t row = 0;
+    std::vector<uint32_t> ids;  // of a row of drafts: the sequence's and the drafts before it
     std::vector<uint32_t> forbidden;
   };
 
   DrawRow Ask(const SequenceWork& work, const LogitRow& row, Asked* asked) const;
   // Starts the draws of the rows that are not the host's, if there are any, and says which.
+  // `records`: what rows before these have drawn, by work; or null, where there are none.
   absl::Status StartAsked(const float* logits, absl::Span<const LogitRow> rows,
-                          const std::vector<SequenceWork>& work, std::deque<Asked>* asked);
+                          const std::vector<SequenceWork>& work,
+                          const std::vector<DrawRecord>* records, std::deque<Asked>* asked);
 
   Drawer* const drawer_;
   HostSide* const side_;

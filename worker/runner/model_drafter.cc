@@ -1,6 +1,7 @@
 #include "worker/runner/model_drafter.h"
 
 #include <algorithm>
+#include <deque>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -10,6 +11,7 @@
 #include "shard_loader/status_macros.h"
 #include "worker/comm/local_communicator.h"
 #include "worker/model/load_weights.h"
+#include "worker/runner/device_sampler.h"
 #include "worker/runner/step_sampler.h"
 
 namespace tessera::worker {
@@ -28,23 +30,28 @@ absl::StatusOr<std::unique_ptr<ModelDrafter>> ModelDrafter::Create(
   }
   ASSIGN_OR_RETURN(const std::vector<shard_loader::RankPlan> plans,
                    shard_loader::MakeRankPlans(spec, {1, 1, 1}));
+  Memory& memory = backend->memory();
   PrivateImages images;
   ASSIGN_OR_RETURN(LoadedWeights loaded,
-                   LoadWeights(checkpoint, plans[0], options.dtype, images, {}));
-  ASSIGN_OR_RETURN(KvCache cache,
-                   KvCache::Create(spec, plans[0], options.kv_dtype, options.num_kv_blocks));
-  ASSIGN_OR_RETURN(Workspace workspace,
-                   Workspace::Create(plans[0], shard_loader::MakeWorkspaceLayout(
-                                                   spec, plans[0], {kDraftRows, kDraftRows})));
+                   LoadWeights(checkpoint, plans[0], options.dtype, images, {}, memory));
+  ASSIGN_OR_RETURN(KvCache cache, KvCache::Create(spec, plans[0], options.kv_dtype,
+                                                  options.num_kv_blocks, memory));
+  const shard_loader::WorkspaceLayout layout =
+      shard_loader::MakeWorkspaceLayout(spec, plans[0], {kDraftRows, kDraftRows});
+  ASSIGN_OR_RETURN(Workspace workspace, Workspace::Create(plans[0], layout, memory));
   std::unique_ptr<ModelDrafter> drafter(new ModelDrafter(spec, plans[0], std::move(loaded.weights),
                                                          options.max_model_len, std::move(cache),
                                                          std::move(workspace)));
   drafter->backend_ = backend;
   drafter->layers_done_ = layers_done;
-  const shard_loader::ByteSpan& scratch = drafter->workspace_.layout().sampling;
-  drafter->sampler_ =
-      std::make_unique<Sampler>(backend, spec.vocab_size, plans[0].vocab_block,
-                                absl::MakeSpan(drafter->workspace_.Bytes(scratch), scratch.bytes));
+  std::byte* scratch = drafter->workspace_.Bytes(layout.sampling);
+  if (!memory.on_host()) {
+    ASSIGN_OR_RETURN(drafter->side_, HostSide::Create(&memory, layout));
+    scratch = drafter->side_->sampling();
+    backend = &drafter->side_->backend();
+  }
+  drafter->sampler_ = std::make_unique<Sampler>(backend, spec.vocab_size, plans[0].vocab_block,
+                                                absl::MakeSpan(scratch, layout.sampling.bytes));
   drafter->filled_.resize(options.num_kv_blocks);
   return drafter;
 }
@@ -54,6 +61,7 @@ ModelDrafter::ModelDrafter(const shard_loader::DecoderSpec& spec,
                            std::unique_ptr<const Weights> weights, int64_t max_model_len,
                            KvCache cache, Workspace workspace)
     : vocab_size_(spec.vocab_size),
+      vocab_block_(plan.vocab_block),
       weight_bytes_(weights->bytes()),
       cache_(std::move(cache)),
       workspace_(std::move(workspace)),
@@ -167,18 +175,57 @@ absl::Status ModelDrafter::Draw(absl::Span<const Row> rows) {
   for (size_t begin = 0; begin < drawing.size(); begin += chunk) {
     const auto part = absl::MakeConstSpan(drawing).subspan(begin, chunk);
     RETURN_IF_ERROR(decoder_.Logits(part, state));
-    for (size_t i = 0; i < part.size(); ++i) {
-      DraftRequest& request = *rows[part[i]].request;
-      const float* row = logits + i * vocab_size_;
-      // Where the draft's own logits are no numbers, or nothing may be drawn, there is no guess.
-      if (!sampler_->LogSumExp(row).ok()) continue;
-      const absl::StatusOr<uint32_t> id = sampler_->Draw(row, ContextOf(*request.sequence));
-      if (!id.ok()) continue;
-      request.ids.push_back(*id);
-      request.sequence->start.token_ids.push_back(*id);
+    std::vector<const Row*> drawn;
+    for (const int32_t row : part) drawn.push_back(&rows[row]);
+    if (side_ != nullptr) {
+      RETURN_IF_ERROR(DrawOnDevice(drawn, logits));
+      continue;
+    }
+    for (size_t i = 0; i < drawn.size(); ++i) {
+      DrawHere(logits + i * vocab_size_, drawn[i]->request);
     }
   }
   return absl::OkStatus();
+}
+
+absl::Status ModelDrafter::DrawOnDevice(absl::Span<const Row* const> rows, const float* logits) {
+  std::vector<DrawRow> draws;
+  std::vector<DraftRequest*> requests;
+  std::deque<std::vector<uint32_t>> forbidden;  // whose elements stay where they are
+  for (size_t i = 0; i < rows.size(); ++i) {
+    DraftRequest* const request = rows[i]->request;
+    const DrawContext context = ContextOf(*request->sequence);
+    if (backend_->drawer() == nullptr || context.params.typical_p < 1.0f) {
+      ASSIGN_OR_RETURN(const float* const here,
+                       side_->Bring(logits + static_cast<int64_t>(i) * vocab_size_, vocab_size_));
+      DrawHere(here, request);
+      continue;
+    }
+    requests.push_back(request);
+    draws.emplace_back();
+    draws.back().row = static_cast<int64_t>(i);
+    AskDraw(context, vocab_size_, &forbidden.emplace_back(), &draws.back());
+  }
+  if (draws.empty()) return absl::OkStatus();
+  RETURN_IF_ERROR(backend_->drawer()->Start(
+      {logits, static_cast<int64_t>(rows.size()), vocab_size_, vocab_block_}, draws));
+  ASSIGN_OR_RETURN(const std::vector<DrawnRow> drawn, backend_->drawer()->Collect());
+  for (size_t i = 0; i < drawn.size(); ++i) {
+    if (drawn[i].outcome == DrawnRow::Outcome::kDrawn) Take(drawn[i].id, requests[i]);
+  }
+  return absl::OkStatus();
+}
+
+void ModelDrafter::DrawHere(const float* logits, DraftRequest* request) {
+  // Where the draft's own logits are no numbers, or nothing may be drawn, there is no guess.
+  if (!sampler_->LogSumExp(logits).ok()) return;
+  const absl::StatusOr<uint32_t> id = sampler_->Draw(logits, ContextOf(*request->sequence));
+  if (id.ok()) Take(*id, request);
+}
+
+void ModelDrafter::Take(uint32_t id, DraftRequest* request) {
+  request->ids.push_back(id);
+  request->sequence->start.token_ids.push_back(id);
 }
 
 }  // namespace tessera::worker

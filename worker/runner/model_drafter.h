@@ -18,6 +18,7 @@
 #include "worker/model/kv_cache.h"
 #include "worker/model/workspace.h"
 #include "worker/runner/drafter.h"
+#include "worker/runner/host_side.h"
 #include "worker/sampling/sampler.h"
 
 namespace tessera::worker {
@@ -64,8 +65,14 @@ class ModelDrafter final : public Drafter {
   uint32_t Computed(const Sequence& sequence) const;
   absl::Status Compute(absl::Span<const Row> rows);
   absl::Status Draw(absl::Span<const Row> rows);
+  // Rows of `logits`, the device's, of `rows` in their order.
+  absl::Status DrawOnDevice(absl::Span<const Row* const> rows, const float* logits);
+  // From one row of logits that lies on the host.
+  void DrawHere(const float* logits, DraftRequest* request);
+  void Take(uint32_t id, DraftRequest* request);
 
   const int64_t vocab_size_;
+  const int64_t vocab_block_;
   const int64_t weight_bytes_;
   KvCache cache_;
   Workspace workspace_;
@@ -73,6 +80,7 @@ class ModelDrafter final : public Drafter {
   GroupComms comms_;  // of this rank alone
   Backend* backend_ = nullptr;
   std::atomic<uint64_t>* layers_done_ = nullptr;
+  std::unique_ptr<HostSide> side_;  // where the backend computes in memory of its own
   std::unique_ptr<Sampler> sampler_;
   // [blocks]: its first slots that hold keys and values of its sequence's tokens, not of guesses.
   std::vector<uint8_t> filled_;

@@ -69,7 +69,6 @@ absl::Status CheckOptions(const RunnerOptions& options) {
 absl::Status CheckDevice(const RunnerOptions& options, const Memory& memory) {
   if (memory.on_host()) return absl::OkStatus();
   const char* what = nullptr;
-  if (options.speculation.num_tokens > 0) what = "guessing tokens";
   if (options.test_reorder_from) what = "a changed order";
   if (!options.trace_file.empty()) what = "a trace of the residual";
   if (what == nullptr) return absl::OkStatus();
@@ -418,6 +417,7 @@ absl::Status Runner::Impl::SettleAll(std::vector<StepOutput>* done) {
 
 bool Runner::Impl::CanLag(const StepInput& step) const {
   if (!device_sampler_.has_value() || comms_.group->size() > 1 || trace_ != nullptr) return false;
+  if (options_.speculation.num_tokens > 0) return false;  // guesses follow from what was drawn
   if (step.hash_residual || step.entries.empty()) return false;
   if (static_cast<int64_t>(step.entries.size()) > workspace_.layout().logit_rows) return false;
   for (const SequenceStep& entry : step.entries) {
@@ -616,6 +616,12 @@ absl::StatusOr<std::unique_ptr<Runner>> Runner::Create(const RunnerOptions& opti
         {.weights = options.dtype,
          .limits = {options.max_num_batched_tokens, options.max_num_seqs},
          .max_model_len = options.max_model_len});
+    if (options.speculation.draft != nullptr) {
+      ASSIGN_OR_RETURN(const shard_loader::DeviceScratch draft,
+                       shard_loader::PlanDraftScratch(options.speculation.draft->spec(),
+                                                      options.dtype, options.max_model_len));
+      scratch = shard_loader::InTurns(scratch, draft);
+    }
     RETURN_IF_ERROR(backend->Reserve(scratch));
   }
   ASSIGN_OR_RETURN(KvCache cache, KvCache::Create(options.spec, options.plan, options.kv_dtype,

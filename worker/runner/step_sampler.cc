@@ -20,22 +20,28 @@ Token MakeToken(uint32_t id, const Logprobs& logprobs) {
   return {.id = id, .logprob = logprobs.chosen, .top = ToTop(logprobs.top), .candidates = {}};
 }
 
-// A row of drafts follows from what the rows before it drew: it counts only where those were the
-// drafts, and the sequence goes on.
-bool RowCounts(const SequenceWork& work, uint32_t row, const DrawRecord& record) {
-  if (row == 0) return true;
-  return record.ids.size() == row && record.ids.back() == work.sequence->drafts[row - 1] &&
+}  // namespace
+
+uint32_t DraftOf(const SequenceWork& work, uint32_t position) {
+  return position + 1 - std::min(work.end, position + 1);
+}
+
+bool RowCounts(const SequenceWork& work, uint32_t draft, const DrawRecord& record) {
+  if (draft == 0) return true;
+  return record.ids.size() == draft && record.ids.back() == work.sequence->drafts[draft - 1] &&
          !IsStop(*work.sequence, record.ids.back());
 }
 
-}  // namespace
-
 DrawContext ContextOf(const Sequence& sequence) {
+  return ContextOf(sequence, sequence.start.token_ids);
+}
+
+DrawContext ContextOf(const Sequence& sequence, absl::Span<const uint32_t> ids) {
   DrawContext context;
-  context.ids = sequence.start.token_ids;
+  context.ids = ids;
   context.prompt_length = sequence.start.prompt_length;
   context.sequence_index = sequence.start.index;
-  if (sequence.generated() < sequence.start.min_tokens) {
+  if (ids.size() - sequence.start.prompt_length < sequence.start.min_tokens) {
     context.masked_ids = sequence.start.stop_token_ids;
   }
   context.restrictions = &sequence.start.restrictions;
@@ -56,8 +62,8 @@ void StepSampler::Row(const SequenceWork& work, uint32_t position, const float* 
                       SequenceResult* result, DrawRecord* record) {
   if (record->outcome == DrawRecord::kFailed) return;
   const bool of_prompt = position < work.prompt_rows_end();
-  const uint32_t row = position + 1 - std::min(work.end, position + 1);
-  const bool draws = work.draws && position + 1 >= work.end && RowCounts(work, row, *record);
+  const bool draws =
+      work.draws && position + 1 >= work.end && RowCounts(work, DraftOf(work, position), *record);
   if (!of_prompt && !draws) return;
   const absl::StatusOr<double> log_sum = sampler_.LogSumExp(logits);
   absl::Status failure = log_sum.status();

@@ -18,6 +18,14 @@ namespace tessera::worker {
 
 // What the draw of a sequence's next token depends on beside the logits.
 DrawContext ContextOf(const Sequence& sequence);
+// Of the token behind `ids`, which are the sequence's and maybe guesses; borrowed.
+DrawContext ContextOf(const Sequence& sequence, absl::Span<const uint32_t> ids);
+
+// Which draft the row of `position` is of, counted from 1; 0: of none.
+uint32_t DraftOf(const SequenceWork& work, uint32_t position);
+// A row of drafts follows from what the rows before it drew, which `record` has: it counts only
+// where those were the drafts, and the sequence goes on.
+bool RowCounts(const SequenceWork& work, uint32_t draft, const DrawRecord& record);
 
 // Thread-compatible.
 class StepSampler {

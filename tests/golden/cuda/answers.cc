@@ -180,6 +180,26 @@ void AnswersMayLag(const BackendMaker& maker, const std::string& model) {
   CheckEqual(expected, found);
 }
 
+void GuessesChangeNothing(const BackendMaker& exact, const std::string& model) {
+  std::vector<SequenceStart> starts = Starts(model);
+  starts.push_back(GreedyStart(starts[0].token_ids, 12));  // whose guesses are right
+  starts.back().restrictions.allowed_ids = {10};
+  const std::vector<Answer> expected = Group(Model(model), GroupOptions()).Generate(starts);
+  for (const bool drafts : {false, true}) {
+    INFO(model << (drafts ? ", guessed by itself" : ", guessed from the text"));
+    GroupOptions options;
+    options.make_backend = exact;
+    options.speculation.num_tokens = 3;
+    if (drafts) options.draft = Model(model);
+    Group group(Model(model), options);
+    CheckEqual(expected, group.Generate(starts));
+    const uint64_t together = group.num_steps();
+    CheckEqual({expected.back()}, group.Generate({starts.back()}));
+    CHECK(group.num_steps() - together <= 9);
+    CheckEqual({expected[3]}, group.Generate({starts[3]}));  // which depends on the ids before
+  }
+}
+
 void AnswersAreGolden(const BackendMaker& backend, const std::string& model) {
   INFO(model);
   GroupOptions options;

@@ -35,6 +35,9 @@ void AnswersStandAlone(const BackendMaker& wide, const std::string& model,
                        const std::vector<Degrees>& degrees);
 // The same answers where every step is computed before the tokens of the one before are known.
 void AnswersMayLag(const BackendMaker& maker, const std::string& model);
+// In the exact order: guessed tokens, from the text or by the model itself as its draft, give the
+// CPU's answers without guesses, in fewer steps.
+void GuessesChangeNothing(const BackendMaker& exact, const std::string& model);
 // In fp32: the reference implementation's greedy tokens.
 void AnswersAreGolden(const BackendMaker& backend, const std::string& model);
 

@@ -61,6 +61,12 @@ TEST_CASE("device: a cache of 8 bits gives the CPU's answers, bit for bit") {
   }
 }
 
+TEST_CASE("device: guessed tokens change no answer, and save steps") {
+  for (const char* model : {"llama3_gqa", "mixtral", "qwen3"}) {
+    GuessesChangeNothing(Device("cuda-exact"), model);
+  }
+}
+
 TEST_CASE("device: answers in bf16 have the same bits at every degree, chunk and batch") {
   const BackendMaker wide = Device("cuda");
   for (const char* model : {"llama3_gqa", "llama_small", "mistral", "mixtral", "qwen2", "qwen3"}) {

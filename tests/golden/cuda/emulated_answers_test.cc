@@ -55,6 +55,10 @@ TEST_CASE("emulated: a cache of 8 bits gives the CPU's answers, bit for bit") {
                     shard_loader::KvFormat::Int8());
 }
 
+TEST_CASE("emulated: guessed tokens change no answer, and save steps") {
+  GuessesChangeNothing(Emulated(Order::kFma16), "llama3_gqa");
+}
+
 TEST_CASE("emulated: after a rank's start no step takes memory of the device") {
   const auto allocations = [] { return emulated_allocations.load(); };
   StepsAllocateNothing(Emulated(Order::kWide), "llama3_gqa", allocations);

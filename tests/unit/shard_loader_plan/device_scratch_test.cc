@@ -1,5 +1,6 @@
 #include "shard_loader/plan/device_scratch.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 
 #include "shard_loader/plan/device_experts.h"
@@ -77,6 +78,37 @@ TEST_CASE("a rank that does not draw has no room for draws") {
   CHECK(Plan(DType::kBF16, 64, 2).draw_rows == 0);
   CHECK(Plan(DType::kBF16, 64, 2).draw_lists == 0);
   CHECK(Plan(DType::kBF16, 64, 2).narrowed == 64 * 256 * 2);
+}
+
+TEST_CASE("a model and its draft share what they work in, but not what lasts") {
+  const DeviceScratch model = Plan(DType::kBF16, 16);
+  DecoderSpec small = Spec();
+  small.mlp.intermediate_size = 128;
+  const DeviceScratch draft = PlanDraftScratch(small, DType::kBF16, 600).value();
+  const DeviceScratch both = InTurns(model, draft);
+  CHECK(model.most_draws == 16);
+  CHECK(draft.most_draws == 64);
+  CHECK(both.most_draws == 64);
+  CHECK(both.narrowed == std::max(model.narrowed, draft.narrowed));
+  CHECK(both.rows == draft.rows);
+  CHECK(both.constants == model.constants + draft.constants);
+  CHECK(both.bytes() < model.bytes() + draft.bytes());
+
+  const std::vector<RankPlan> ranks = MakeRankPlans(Spec(), {2, 1, 8}).value();
+  MemoryOptions options;
+  options.weight_dtype = DType::kBF16;
+  options.limits = {64, 4};
+  options.max_model_len = 600;
+  options.available_bytes = int64_t{1} << 30;
+  options.on_device = true;
+  const MemoryPlan alone = PlanMemory(Spec(), ranks, options);
+  options.draft = &small;
+  const MemoryPlan drafted = PlanMemory(Spec(), ranks, options);
+  // The first rank draws.
+  const DeviceScratch first = PlanDeviceScratch(Spec(), ranks[0], {DType::kBF16, {64, 4}, 600});
+  CHECK(drafted.ranks.at(0).workspace - alone.ranks.at(0).workspace ==
+        InTurns(first, draft).bytes() - first.bytes());
+  CHECK(drafted.ranks.at(1).workspace == alone.ranks.at(1).workspace);
 }
 
 TEST_CASE("a device's memory plan counts its scratch memory, a host's does not") {
