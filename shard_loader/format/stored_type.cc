@@ -38,6 +38,7 @@ constexpr Row kRows[] = {
     {StoredType::kQ5K, "q5_k", {256, 176}, true},
     {StoredType::kQ6K, "q6_k", {256, 210}, true},
     {StoredType::kMxfp4, "mxfp4", {32, 16}, true},
+    {StoredType::kScaledFp8, "fp8 with scales", {1, 1}, true},
     {StoredType::kOther, "an unknown type", {1, 1}, false},
 };
 

@@ -34,8 +34,9 @@ enum class StoredType : uint8_t {
   kQ4K,
   kQ5K,
   kQ6K,
-  kMxfp4,  // format/mxfp4.h; its scales lie elsewhere
-  kOther,  // of a size that is no whole number of bytes, or not known; never read
+  kMxfp4,      // format/mxfp4.h; its scales lie elsewhere
+  kScaledFp8,  // E4M3 (format/fp8.h), whose scales lie elsewhere
+  kOther,      // of a size that is no whole number of bytes, or not known; never read
 };
 
 // `elements` neighbours along the last dimension take `bytes` bytes together.

@@ -59,7 +59,8 @@ absl::Status CheckFolder(const fs::path& folder) {
 // What a type is handed out in.
 DType DTypeOf(StoredType type) {
   if (type == StoredType::kF16) return DType::kF16;
-  const bool is_bf16 = type == StoredType::kBF16 || type == StoredType::kMxfp4;
+  const bool is_bf16 =
+      type == StoredType::kBF16 || type == StoredType::kMxfp4 || type == StoredType::kScaledFp8;
   return is_bf16 ? DType::kBF16 : DType::kF32;
 }
 
@@ -244,9 +245,9 @@ class CheckpointOpener {
     tensor.dtype = DTypeOf(tensor.stored);
     for (const SourcePiece& piece : pieces) {
       if (!IsWeightType(piece.type)) {
-        return absl::UnimplementedError(
-            absl::StrCat(where, " is stored as ", std::string(StoredTypeName(piece.type)),
-                         "; supported are f32, f16, bf16 and the blocks of GGUF"));
+        return absl::UnimplementedError(absl::StrCat(
+            where, " is stored as ", std::string(StoredTypeName(piece.type)),
+            "; supported are f32, f16, bf16, FP8 with scales beside it, and the blocks of GGUF"));
       }
       if (piece.blocks_down) {
         return absl::UnimplementedError(

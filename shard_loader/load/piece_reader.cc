@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "shard_loader/format/byte_source.h"
 #include "shard_loader/format/decompress.h"
+#include "shard_loader/format/fp8.h"
 #include "shard_loader/format/ggml_blocks.h"
 #include "shard_loader/format/mxfp4.h"
 #include "shard_loader/status_macros.h"
@@ -53,6 +54,16 @@ void PutValues(absl::Span<const float> values, DType dtype, std::byte* to) {
     std::memcpy(to, &upper, sizeof(upper));
     to += sizeof(upper);
   }
+}
+
+// To the nearest, ties to even; NaN stays.
+float NearestBF16(float value) {
+  uint32_t bits = 0;
+  std::memcpy(&bits, &value, sizeof(bits));
+  if ((bits & 0x7fffffff) > 0x7f800000) return value;
+  bits = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000;
+  std::memcpy(&value, &bits, sizeof(value));
+  return value;
 }
 
 // Where element (row, column) of the weight goes.
@@ -151,6 +162,7 @@ absl::Status PieceReader::ReadDirect(const PieceReads& reads, const PieceTarget&
 absl::Status PieceReader::ReadScattered(const PieceReads& reads, const PieceTarget& target) {
   return ReadBatches(reads, [&](uint64_t first, uint64_t count) -> absl::Status {
     if (reads.part.type == StoredType::kMxfp4) RETURN_IF_ERROR(FetchScales(reads, first, count));
+    if (reads.part.type == StoredType::kScaledFp8) RETURN_IF_ERROR(FetchTable(reads.part));
     Scatter(reads, first, count, target);
     return absl::OkStatus();
   });
@@ -195,6 +207,33 @@ absl::Status PieceReader::FetchScales(const PieceReads& reads, uint64_t first, u
                  absl::MakeSpan(scales_).subspan(i * each, gapless ? count * each : each)));
   }
   return absl::OkStatus();
+}
+
+absl::Status PieceReader::FetchTable(const SourcePiece& part) {
+  if (table_file_ == part.scales_file && table_begin_ == part.scales_begin) return absl::OkStatus();
+  const StoredType type = part.scales.type;
+  const size_t size = static_cast<size_t>(BlockOf(type).bytes);
+  scales_.resize(static_cast<size_t>(part.scales.count()) * size);
+  table_file_ = -1;
+  const uint64_t before = bytes_read_;  // PieceReads::total() has the numbers alone
+  RETURN_IF_ERROR(ReadFile(part.scales_file, part.scales_begin, absl::MakeSpan(scales_)));
+  bytes_read_ = before;
+  table_.clear();
+  for (size_t i = 0; i < scales_.size(); i += size) {
+    table_.push_back(Widen(type, scales_.data() + i));
+  }
+  table_file_ = part.scales_file;
+  table_begin_ = part.scales_begin;
+  return absl::OkStatus();
+}
+
+// The number at `offset` of the file times its scale, to the nearest of bf16.
+float PieceReader::Scaled(const SourcePiece& part, uint64_t offset, std::byte number) const {
+  const int64_t element = static_cast<int64_t>(offset - part.blocks_begin);
+  const int64_t row = element / part.scales.matrix_columns / part.scales.rows;
+  const int64_t column = element % part.scales.matrix_columns / part.scales.columns;
+  return NearestBF16(DecodeE4M3(number) *
+                     table_[static_cast<size_t>(row * part.scales.per_row() + column)]);
 }
 
 void PieceReader::ScatterCodes(const PieceReads& reads, uint64_t first, uint64_t count,
@@ -250,6 +289,11 @@ void PieceReader::Scatter(const PieceReads& reads, uint64_t first, uint64_t coun
       const std::byte* const from = bytes + j * inner_stride;
       if (same) {
         std::memcpy(place, from, DTypeSize(target.dtype));
+      } else if (part.type == StoredType::kScaledFp8) {
+        const uint64_t at = part.offset + static_cast<uint64_t>(outer) * reads.stride +
+                            static_cast<uint64_t>(j * inner_stride);
+        const float value = Scaled(part, at, *from);
+        PutValues({&value, 1}, target.dtype, place);
       } else {
         const float value = Widen(part.type, from);
         std::memcpy(place, &value, sizeof(value));

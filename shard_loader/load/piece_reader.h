@@ -62,6 +62,9 @@ class PieceReader {
   absl::Status Inflate(const SourcePiece& part);
   absl::Status ReadDirect(const PieceReads& reads, const PieceTarget& target);
   absl::Status FetchScales(const PieceReads& reads, uint64_t first, uint64_t count);
+  // All scales of a matrix in kScaledFp8, unless they are there.
+  absl::Status FetchTable(const SourcePiece& part);
+  float Scaled(const SourcePiece& part, uint64_t offset, std::byte number) const;
   absl::Status ReadScattered(const PieceReads& reads, const PieceTarget& target);
   void ScatterCodes(const PieceReads& reads, uint64_t first, uint64_t count,
                     const CodedTarget& target);
@@ -74,6 +77,9 @@ class PieceReader {
   std::map<int, File> files_;
   std::vector<std::byte> buffer_;
   std::vector<std::byte> scales_;  // of the blocks in buffer_
+  std::vector<float> table_;       // of the matrix in kScaledFp8 that was read last
+  int table_file_ = -1;            // where it was read
+  uint64_t table_begin_ = 0;       // likewise
   std::vector<float> values_;
   std::vector<int8_t> codes_;
   std::vector<uint16_t> code_scales_;

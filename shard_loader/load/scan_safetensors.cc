@@ -8,6 +8,7 @@
 #include "shard_loader/io/file.h"
 #include "shard_loader/load/formats.h"
 #include "shard_loader/load/safetensors_file.h"
+#include "shard_loader/load/scaled_fp8.h"
 #include "shard_loader/model/strict_json.h"
 #include "shard_loader/status_macros.h"
 
@@ -127,6 +128,7 @@ absl::StatusOr<WeightFiles> Scan(const fs::path& folder) {
     ASSIGN_OR_RETURN(found, ScanIndexed(folder));
   }
   RETURN_IF_ERROR(JoinMxfp4(found));
+  RETURN_IF_ERROR(JoinScaledFp8(config, found));
   found.config = std::move(config);
   return found;
 }

@@ -14,6 +14,19 @@
 
 namespace tessera::shard_loader {
 
+// Of kScaledFp8: number (r, c) of the matrix [matrix_rows, matrix_columns] that the piece is of
+// goes with scale (r / rows, c / columns) of a matrix of them.
+struct ScalesOfBlocks {
+  StoredType type = StoredType::kF32;
+  int64_t matrix_rows = 0;
+  int64_t matrix_columns = 0;
+  int64_t rows = 0;
+  int64_t columns = 0;
+
+  int64_t per_row() const { return (matrix_columns + columns - 1) / columns; }
+  int64_t count() const { return (matrix_rows + rows - 1) / rows * per_row(); }
+};
+
 struct SourcePiece {
   int file = 0;
   StoredType type = StoredType::kF32;
@@ -32,6 +45,8 @@ struct SourcePiece {
   int scales_file = 0;
   uint64_t blocks_begin = 0;
   uint64_t scales_begin = 0;
+  // Of kScaledFp8: the matrix lies at blocks_begin, row after row, and its scales at scales_begin.
+  ScalesOfBlocks scales;
 };
 
 // Whether all dimensions but the last can be counted as one: rows at equal distances.

@@ -27,7 +27,8 @@ FoundTensor WholeTensor(int file, IndexedTensor tensor) {
 DType HandedOutAs(const std::vector<SourcePiece>& pieces) {
   const auto one = [](StoredType type) {
     if (type == StoredType::kF16) return DType::kF16;
-    const bool is_bf16 = type == StoredType::kBF16 || type == StoredType::kMxfp4;
+    const bool is_bf16 =
+        type == StoredType::kBF16 || type == StoredType::kMxfp4 || type == StoredType::kScaledFp8;
     return is_bf16 ? DType::kBF16 : DType::kF32;
   };
   if (pieces.empty()) return DType::kF32;

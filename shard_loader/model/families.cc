@@ -70,10 +70,15 @@ absl::Status RefuseQuantised(const ConfigReader& config) {
       quantisation["quant_method"].is_string()) {
     method = Excerpt(quantisation["quant_method"].get_ref<const std::string&>());
   }
-  if (method == "mxfp4") return absl::OkStatus();  // its tensors say what they are
+  // Their tensors say what they are.
+  if (method == "mxfp4" || method == "fp8") return absl::OkStatus();
+  const bool floats = quantisation.is_object() && quantisation.contains("format") &&
+                      quantisation["format"] == "float-quantized";
+  if (method == "compressed-tensors" && floats) return absl::OkStatus();
   return absl::UnimplementedError(
       absl::StrCat("shard_loader: ", kFile, ": quantization_config asks for method '", method,
-                   "'; supported are mxfp4, and weights stored as f32, f16 or bf16"));
+                   "'; supported are fp8, mxfp4, compressed-tensors' float-quantized, and weights "
+                   "stored as f32, f16 or bf16"));
 }
 
 }  // namespace
