@@ -79,6 +79,17 @@ shard_loader::DecoderSpec Llama8B(int64_t layers) {
   return spec;
 }
 
+// The same attention, with 64 experts of 1,024 columns, 8 for each token, in place of the MLP.
+shard_loader::DecoderSpec Experts(int64_t layers) {
+  shard_loader::DecoderSpec spec = Llama8B(layers);
+  spec.moe.num_experts = 64;
+  spec.moe.experts_per_token = 8;
+  spec.moe.intermediate_size = 1024;
+  spec.moe.renormalise = true;
+  spec.moe.on_layer.assign(layers, true);
+  return spec;
+}
+
 // Small numbers of either sign, in 16 bits and in fp32 alike.
 void FillWeights(Memory& memory, Buffer& image) {
   std::vector<uint16_t> pattern(int64_t{16} << 20);
@@ -96,9 +107,10 @@ void FillWeights(Memory& memory, Buffer& image) {
 
 class Bench {
  public:
-  Bench(std::unique_ptr<worker::Backend> backend, int64_t layers,
-        const shard_loader::WeightFormat& format)
-      : backend_(std::move(backend)), spec_(Llama8B(layers)) {
+  Bench(std::unique_ptr<worker::Backend> backend, const shard_loader::DecoderSpec& spec,
+        const shard_loader::WeightFormat& format,
+        const shard_loader::KvFormat& kv_format = DType::kBF16)
+      : backend_(std::move(backend)), spec_(spec) {
     plan_ = Require(shard_loader::MakeRankPlans(spec_, {}))[0];
     layout_ = shard_loader::MakeWorkspaceLayout(spec_, plan_, {kContext, kMaxSequences});
     Memory& memory = backend_->memory();
@@ -111,7 +123,7 @@ class Bench {
         kContext);
     num_blocks_ = kMaxSequences * 1024 / kBlockTokens;
     cache_.emplace_back(
-        Require(worker::KvCache::Create(spec_, plan_, DType::kBF16, num_blocks_, memory)));
+        Require(worker::KvCache::Create(spec_, plan_, kv_format, num_blocks_, memory)));
     workspace_.emplace_back(Require(worker::Workspace::Create(plan_, layout_, memory)));
     comms_ = std::move(worker::MakeLocalComms(1, 1, absl::Seconds(10))[0]);
   }
@@ -202,14 +214,30 @@ void RunInt8(std::unique_ptr<Bench> bench) {
   }
 }
 
+// The cost of a cache of 8 bits, and of experts, recorded and not.
+void RunSteps(const char* name, std::unique_ptr<Bench> bench) {
+  for (int64_t sequences : {1, 32, 128}) {
+    const double graph = bench->Step(sequences, 1, 512, true);
+    const double eager = bench->Step(sequences, 1, 512, false);
+    std::printf("{\"bench\": \"%s\", \"batch\": %d, \"ms\": %.3f, \"eager_ms\": %.3f}\n", name,
+                static_cast<int>(sequences), 1e3 * graph, 1e3 * eager);
+    std::fflush(stdout);
+  }
+}
+
 void Run(int64_t layers) {
   const worker::CudaFacts facts = Require(worker::FindCuda(""));
   const worker::CudaDevice& device = facts.devices.front();
   std::printf("{\"bench\": \"device\", \"name\": \"%s\", \"driver\": \"%s\", \"layers\": %d}\n",
               device.name.c_str(), facts.driver.c_str(), static_cast<int>(layers));
   const auto backend = [&] { return Require(worker::MakeCudaBackend("", "cuda", device.index)); };
-  RunInt8(std::make_unique<Bench>(backend(), layers, *shard_loader::ParseWeightFormat("int8")));
-  Bench bench(backend(), layers, DType::kBF16);
+  RunInt8(std::make_unique<Bench>(backend(), Llama8B(layers),
+                                  *shard_loader::ParseWeightFormat("int8")));
+  RunSteps("decode_kv_int8", std::make_unique<Bench>(backend(), Llama8B(layers), DType::kBF16,
+                                                     shard_loader::KvFormat::Int8()));
+  const int64_t few = std::max<int64_t>(1, layers / 4);
+  RunSteps("decode_experts", std::make_unique<Bench>(backend(), Experts(few), DType::kBF16));
+  Bench bench(backend(), Llama8B(layers), DType::kBF16);
   const double copy = bench.CopyBandwidth();
   std::printf("{\"bench\": \"copy\", \"gb_per_s\": %.1f}\n", 1e-9 * copy);
   const double embedding = 2.0 * 128256 * 4096;  // read row by row, not whole

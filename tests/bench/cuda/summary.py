@@ -32,6 +32,10 @@ def main() -> int:
               "of a step's time")
         ratio(f"int8, batch {batch}", value("decode", "ms", batch), value("decode_int8", "ms", batch),
               "of bf16's speed")
+        ratio(f"int8 cache, batch {batch}", value("decode", "ms", batch),
+              value("decode_kv_int8", "ms", batch), "of a bf16 cache's speed")
+        ratio(f"experts' graph, batch {batch}", value("decode_experts", "eager_ms", batch),
+              value("decode_experts", "ms", batch), "of the eager step's speed")
     ratio("prefill", value("prefill", "tflops"), value("torch_product", "tflops"),
           "of a large cuBLAS product's rate", 0.6)
     ratio("prefill", value("torch_prefill", "ms"), value("prefill", "ms"), "of PyTorch's speed")
