@@ -22,6 +22,7 @@
 #include "worker/comm/lane_sum.h"
 #include "worker/comm/pair_test.h"
 #include "worker/comm/shm_communicator.h"
+#include "worker/tensor/cpus.h"
 
 extern char** environ;
 
@@ -112,6 +113,9 @@ void Pairs(const std::string& kind, Communicator& comm) {
 }
 
 int RunRank(const std::string& kind, int rank, const std::string& folder) {
+  // A CPU each, as a server gives its ranks: else the system may leave both on one for a while.
+  const std::vector<int> cpus = worker::AllowedCpus();
+  worker::PinThisThread(cpus[rank % cpus.size()]);
   FileStore store(folder);
   worker::CommOptions options;
   options.kind = kind;
