@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -81,6 +82,8 @@ class SpawnSetup {
     }
     for (char** entry = environ; *entry != nullptr; ++entry) environment_.push_back(*entry);
     environment_.push_back(nullptr);
+    CPU_ZERO(&cpus_);
+    for (int cpu : options.cpus) CPU_SET(cpu, &cpus_);
   }
 
   // In ascending order of `as`; those above the last one are closed.
@@ -108,6 +111,8 @@ class SpawnSetup {
     // A group of its own: Ctrl-C at a terminal is for the server alone, which then ends its
     // workers.
     setpgid(0, 0);
+    // Before it has threads, so that all of them know it.
+    if (CPU_COUNT(&cpus_) > 0) sched_setaffinity(0, sizeof(cpus_), &cpus_);
     for (int number = 1; number < NSIG; ++number) signal(number, SIG_DFL);
     sigset_t none;
     sigemptyset(&none);
@@ -126,6 +131,7 @@ class SpawnSetup {
   std::vector<char*> arguments_;
   std::vector<char*> environment_;
   std::vector<std::pair<int, int>> given_;
+  cpu_set_t cpus_;
 };
 
 // Workers begin a line with its level ("warning: ..."); other output counts as information.

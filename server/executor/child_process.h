@@ -31,8 +31,9 @@ struct ChildProcessOptions {
   std::vector<std::string> environment;  // "NAME=value", beside this process's own
   std::string name;                      // "rank 0": before each line of its output in the log
   std::string secret;
-  int comm_fd = -1;   // borrowed; -1: none
-  int image_fd = -1;  // likewise
+  int comm_fd = -1;       // borrowed; -1: none
+  int image_fd = -1;      // likewise
+  std::vector<int> cpus;  // that it may run on; empty: this process's
 };
 
 // Two threads: one waits for the process, one copies its output to the log. Thread-safe.

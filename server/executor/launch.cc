@@ -50,7 +50,8 @@ absl::Status StartChildren(const GroupOptions& options, const WeightMemory& weig
                               .name = absl::StrCat("rank ", rank),
                               .secret = group.secret,
                               .comm_fd = comm.get(),
-                              .image_fd = weights[rank].get()};
+                              .image_fd = weights[rank].get(),
+                              .cpus = options.cpus};
     const std::vector<int> cpus = CpusOfRank(options, rank);
     if (!cpus.empty()) {
       child.arguments.insert(child.arguments.end(), {"--cpus", absl::StrJoin(cpus, ",")});

@@ -40,15 +40,15 @@ bool SpinThenYield(int yields, const Done& done) {
 }  // namespace
 
 ThreadPool::ThreadPool(int threads, const std::vector<int>& cpus) {
-  auto cpu_of = [&](int thread) { return cpus[thread % cpus.size()]; };
+  const bool own_cpus = threads <= static_cast<int>(cpus.size());
+  auto cpu_of = [&](int thread) { return cpus.empty() ? -1 : cpus[thread % cpus.size()]; };
   for (int i = 1; i < threads; ++i) {
-    const int cpu = cpus.empty() ? -1 : cpu_of(i);
-    workers_.emplace_back([this, cpu] {
-      if (cpu >= 0) PinThisThread(cpu);
-      WorkerLoop();
+    workers_.emplace_back([this, own_cpus, cpu = cpu_of(i)] {
+      CpuPin pin(cpu, own_cpus);
+      WorkerLoop(pin);
     });
   }
-  if (!cpus.empty()) PinThisThread(cpu_of(0));
+  caller_pin_.emplace(cpu_of(0), own_cpus);  // the last: a new thread may run where its maker may
 }
 
 ThreadPool::~ThreadPool() {
@@ -61,6 +61,7 @@ ThreadPool::~ThreadPool() {
 }
 
 void ThreadPool::RunTasks(int64_t count, const void* body, TaskFunction function) {
+  caller_pin_->Check();
   if (workers_.empty() || count <= 1) {
     for (int64_t task = 0; task < count; ++task) function(body, task);
     return;
@@ -108,7 +109,7 @@ void ThreadPool::TakeTasks() {
   }
 }
 
-void ThreadPool::WorkerLoop() {
+void ThreadPool::WorkerLoop(CpuPin& pin) {
   auto ready = [this] { return stop_.load() || (tickets_.load() & kLeft) != 0; };
   while (true) {
     if (!SpinThenYield(kYields, ready)) {
@@ -118,6 +119,7 @@ void ThreadPool::WorkerLoop() {
       sleepers_.fetch_sub(1);
     }
     if (stop_.load()) return;
+    pin.Check();
     TakeTasks();
   }
 }

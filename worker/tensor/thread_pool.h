@@ -5,10 +5,12 @@
 
 #include <atomic>
 #include <cstdint>
+#include <optional>
 #include <thread>
 #include <vector>
 
 #include "shard_loader/mutex.h"
+#include "worker/tensor/cpus.h"
 
 namespace tessera::worker {
 
@@ -18,7 +20,8 @@ namespace tessera::worker {
 class ThreadPool {
  public:
   // `threads` counts the caller; 1 starts none. Where there are `cpus`, every thread stays on one
-  // of them, in turn, the caller on the first; else the system places them.
+  // of them, in turn, the caller on the first; else the system places them. One that has a CPU for
+  // itself leaves it while somebody else computes there (CpuPin).
   explicit ThreadPool(int threads, const std::vector<int>& cpus = {});
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -38,7 +41,7 @@ class ThreadPool {
   using TaskFunction = void (*)(const void* body, int64_t task);
 
   void RunTasks(int64_t count, const void* body, TaskFunction function);
-  void WorkerLoop();
+  void WorkerLoop(CpuPin& pin);
   // Runs tasks until none is left that nobody has taken.
   void TakeTasks();
   // Until those that others have taken are done. Whoever has taken none is not waited for: the
@@ -46,6 +49,7 @@ class ThreadPool {
   void AwaitTasks();
 
   std::vector<std::thread> workers_;
+  std::optional<CpuPin> caller_pin_;  // made last
 
   // Of the round: written by the caller before its tickets are there. Whoever holds a ticket may
   // read them: no round ends before its last task.

@@ -15,8 +15,9 @@ import models
 from server import Server, tell
 
 CPUS = sorted(os.sched_getaffinity(0))[:2]
-ONE_RANK = ("--tp", "1", "--threads", "2")
-TWO_RANKS = ("--tp", "2", "--threads", "1")
+CPU_FLAGS = ("--cpus", ",".join(map(str, CPUS)))  # shared out among the ranks, whose threads stay on theirs
+ONE_RANK = ("--tp", "1", *CPU_FLAGS)
+TWO_RANKS = ("--tp", "2", *CPU_FLAGS)
 LOADS = {  # of one client: what is measured, and how
     "prefill": (("--requests", 2, "--input", 512, "--output", 1), lambda result: result["ttft"]["p50_ms"]),
     "decode": (("--requests", 1, "--input", 16, "--output", 48), lambda result: result["inter_token"]["p50_ms"]),

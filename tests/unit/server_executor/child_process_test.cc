@@ -1,5 +1,6 @@
 #include "server/executor/child_process.h"
 
+#include <sched.h>
 #include <signal.h>
 
 #include <catch2/catch.hpp>
@@ -47,6 +48,20 @@ TEST_CASE("a child gets its secret, its environment, nothing to read and nothing
                        "[ $n -le 4 ] || [ ! -e /proc/$$/fd/$n ] || exit 4; done; exit 9"};
   options.environment = {"MARK=here"};
   options.secret = "s\n";
+  std::promise<absl::Status> lost;
+  auto started =
+      ChildProcess::Start(options, [&lost](absl::Status why) { lost.set_value(std::move(why)); });
+  REQUIRE(started.ok());
+  auto why = lost.get_future();
+  REQUIRE(why.wait_for(kHangLimit) == std::future_status::ready);
+  CHECK(why.get().message() == "ended with exit code 9");
+}
+
+TEST_CASE("a child runs on the cpus that it is given") {
+  ChildProcessOptions options{.program = "/bin/sh"};
+  options.cpus = {sched_getcpu()};
+  const std::string line = "Cpus_allowed_list:." + std::to_string(options.cpus[0]);
+  options.arguments = {"-c", "grep -qx '" + line + "' /proc/self/status && exit 9"};
   std::promise<absl::Status> lost;
   auto started =
       ChildProcess::Start(options, [&lost](absl::Status why) { lost.set_value(std::move(why)); });

@@ -16,8 +16,8 @@ TEST_CASE("the threads of a pool stay on its cpus, and the caller on the first")
   const std::vector<int> cpus = AllowedCpus();
   REQUIRE(!cpus.empty());
   CHECK(AvailableCpus() == static_cast<int>(cpus.size()));
-  std::thread([&] {  // so that the test's own thread stays free
-    ThreadPool pool(3, {cpus.back()});
+  std::thread([&] {                     // so that the test's own thread stays free
+    ThreadPool pool(3, {cpus.back()});  // which share it, and so do not leave it
     CHECK(AllowedCpus() == std::vector<int>{cpus.back()});
     std::atomic<int> elsewhere = 0;
     for (int i = 0; i < 50; ++i) {
@@ -35,6 +35,27 @@ TEST_CASE("a pool whose threads share one cpu comes to an end every time") {
     std::atomic<int64_t> sum = 0;
     for (int i = 0; i < 200; ++i) pool.ParallelFor(8, [&](int64_t task) { sum += task; });
     CHECK(sum == 200 * 28);
+  }).join();
+}
+
+TEST_CASE("a pinned thread leaves a cpu where somebody else computes, and comes back") {
+  const std::vector<int> cpus = AllowedCpus();
+  if (cpus.size() < 2) return;
+  std::atomic<bool> stop = false;
+  std::thread other([&] {
+    PinThisThread(cpus.back());
+    while (!stop) {
+    }
+  });
+  std::thread([&] {
+    CpuPin pin(cpus.back(), /*leaves=*/true);
+    CHECK(AllowedCpus() == std::vector<int>{cpus.back()});
+    while (!pin.away()) pin.Check();
+    CHECK(AllowedCpus() == cpus);
+    stop = true;
+    other.join();
+    while (pin.away()) pin.Check();
+    CHECK(AllowedCpus() == std::vector<int>{cpus.back()});
   }).join();
 }
 
