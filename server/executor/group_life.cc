@@ -416,6 +416,11 @@ GroupLife::Failure GroupLife::MakeFailure(const GroupEvent& event) const {
     site.file = event.reply.error().file();
     site.line = event.reply.error().line();
   }
+  if (!site.file.empty()) {
+    failure.status =
+        absl::Status(failure.status.code(),
+                     absl::StrCat(failure.status.message(), " (", site.file, ":", site.line, ")"));
+  }
   rpc::SetErrorSite(failure.status, site);
   return failure;
 }

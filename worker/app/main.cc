@@ -159,6 +159,9 @@ void AddFlags(CLI::App& app, Flags& flags) {
   app.add_option("--test-exit-on-token", flags.rank.test_exit_on_token)
       ->envname("TESSERA_TEST_EXIT_ON_TOKEN")
       ->group(internal);
+  app.add_option("--test-fail-on-token", flags.rank.test_fail_on_token)
+      ->envname("TESSERA_TEST_FAIL_ON_TOKEN")
+      ->group(internal);
   app.add_option("--test-reorder-from", flags.rank.test_reorder_from)
       ->envname("TESSERA_TEST_REORDER_FROM")
       ->group(internal);

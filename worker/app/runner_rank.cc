@@ -26,6 +26,7 @@
 #include "worker/comm/nccl_library.h"
 #include "worker/comm/pair_test.h"
 #include "worker/runner/runner.h"
+#include "worker/runner/error_site.h"
 #include "worker/tensor/cpus.h"
 
 namespace tessera::worker {
@@ -260,6 +261,10 @@ absl::StatusOr<std::vector<v1::StepResult>> RunnerRank::Run(const v1::Step& step
 }
 
 bool RunnerRank::Open() const {
+  if (options_.test_fail_on_token && Holds(step, results, *options_.test_fail_on_token)) {
+    return At(absl::InternalError(
+        absl::StrCat("test: a step holds token ", *options_.test_fail_on_token)));
+  }
   absl::StatusOr<Runner*> runner = Ready();
   return runner.ok() && (*runner)->num_open() > 0;
 }

@@ -25,6 +25,8 @@ struct RunnerRankOptions {
   std::string backend_dir;      // of plugins; empty: beside the program
   // For tests: a step that starts a sequence with this token, or draws it, ends the process.
   std::optional<uint32_t> test_exit_on_token;
+  // For tests: such a step fails with an error.
+  std::optional<uint32_t> test_fail_on_token;
   // For tests: the order of a sum is changed from this position on.
   std::optional<uint32_t> test_reorder_from;
   std::string trace_dir;  // gets a file of the residual's hashes per rank; empty: none
