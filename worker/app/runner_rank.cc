@@ -23,10 +23,11 @@
 #include "worker/backend/kernel_sets.h"
 #include "worker/comm/device_comms.h"
 #include "worker/comm/factory.h"
+#include "worker/comm/interrupter.h"
 #include "worker/comm/nccl_library.h"
 #include "worker/comm/pair_test.h"
-#include "worker/runner/runner.h"
 #include "worker/runner/error_site.h"
+#include "worker/runner/runner.h"
 #include "worker/tensor/cpus.h"
 
 namespace tessera::worker {
@@ -102,6 +103,7 @@ class RunnerRank final : public Rank {
   int tp_ = 1;
   int pp_ = 1;
   int rank_ = 0;
+  Interrupter joining_;  // while communicators are made, which the runner has not yet
 
   // Progress and Abort may come while the runner is made.
   mutable Mutex mutex_;
@@ -228,6 +230,7 @@ absl::Status RunnerRank::Connect(const v1::Connect& connect, KeyValueStore* stor
                       .shm_fd = options_.comm_fd,
                       .interface = connect.interface(),
                       .store = store,
+                      .interrupter = &joining_,
                       .plugin_dir = options_.backend_dir};
   ASSIGN_OR_RETURN(GroupComms comms, ConnectGroup(options));
   DeviceComms device;
@@ -237,7 +240,8 @@ absl::Status RunnerRank::Connect(const v1::Connect& connect, KeyValueStore* stor
                                              .rank = options.rank,
                                              .tp = options.tp,
                                              .pp = options.pp,
-                                             .timeout = options.timeout}));
+                                             .timeout = options.timeout,
+                                             .interrupter = options.interrupter}));
     RETURN_IF_ERROR(TestDevicePairs(device, runner->backend_memory()));
   }
   return runner->Connect(std::move(comms), std::move(device));
@@ -257,14 +261,14 @@ absl::StatusOr<std::vector<v1::StepResult>> RunnerRank::Run(const v1::Step& step
     spdlog::error("test: a step holds token {}", *options_.test_exit_on_token);
     _exit(86);
   }
-  return results;
-}
-
-bool RunnerRank::Open() const {
   if (options_.test_fail_on_token && Holds(step, results, *options_.test_fail_on_token)) {
     return At(absl::InternalError(
         absl::StrCat("test: a step holds token ", *options_.test_fail_on_token)));
   }
+  return results;
+}
+
+bool RunnerRank::Open() const {
   absl::StatusOr<Runner*> runner = Ready();
   return runner.ok() && (*runner)->num_open() > 0;
 }
@@ -281,6 +285,7 @@ uint64_t RunnerRank::Progress() const {
 }
 
 void RunnerRank::Abort(absl::Status why) {
+  joining_.Interrupt(why);
   MutexLock lock(mutex_);
   if (runner_ != nullptr) runner_->Abort(why);
   if (aborted_.ok()) aborted_ = std::move(why);

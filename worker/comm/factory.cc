@@ -21,6 +21,7 @@ absl::StatusOr<GroupComms> ConnectOverGloo(const CommOptions& options) {
   gloo.timeout = options.timeout;
   gloo.interface = options.interface;
   gloo.store = options.store;
+  gloo.interrupter = options.interrupter;
   return ConnectGloo(gloo);
 }
 

@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "worker/comm/group_comms.h"
+#include "worker/comm/interrupter.h"
 #include "worker/comm/key_value_store.h"
 
 namespace tessera::worker {
@@ -32,6 +33,8 @@ struct CommOptions {
   std::string interface;
   // gloo: borrowed, used only within ConnectGroup.
   KeyValueStore* store = nullptr;
+  // gloo: borrowed, used only within ConnectGroup; null: nobody ends it early.
+  Interrupter* interrupter = nullptr;
 
   // mpi: folder of libtessera_mpi.so; empty: beside this program, or ../lib/tessera from there.
   std::string plugin_dir;

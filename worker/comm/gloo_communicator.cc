@@ -11,15 +11,33 @@
 
 namespace tessera::worker {
 
-bool HasGloo() { return true; }
+namespace {
 
-absl::StatusOr<GroupComms> ConnectGloo(const GlooOptions& options) {
+absl::StatusOr<GroupComms> Join(const GlooOptions& options) {
   const auto deadline =
       std::chrono::steady_clock::now() + absl::ToChronoNanoseconds(options.timeout);
   ASSIGN_OR_RETURN(std::unique_ptr<GlooPairs> pairs, GlooPairs::Connect(options));
   auto links = std::make_unique<GlooLinks>(std::move(pairs), options.rank);
-  RETURN_IF_ERROR(links->Greet(options.tp, deadline));
+  {
+    Interrupter::Scope scope(options.interrupter, [&links](const absl::Status& why) {
+      links->Close(why);
+      links->Wake();
+    });
+    RETURN_IF_ERROR(links->Greet(options.tp, deadline));
+  }
   return MakeMeshComms(std::move(links), options.tp, options.timeout);
+}
+
+}  // namespace
+
+bool HasGloo() { return true; }
+
+absl::StatusOr<GroupComms> ConnectGloo(const GlooOptions& options) {
+  absl::StatusOr<GroupComms> comms = Join(options);
+  if (comms.ok() || options.interrupter == nullptr) return comms;
+  // What it ended failed for that reason.
+  RETURN_IF_ERROR(options.interrupter->interrupted());
+  return comms;
 }
 
 }  // namespace tessera::worker

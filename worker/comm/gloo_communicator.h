@@ -7,6 +7,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "worker/comm/group_comms.h"
+#include "worker/comm/interrupter.h"
 #include "worker/comm/key_value_store.h"
 
 namespace tessera::worker {
@@ -23,9 +24,12 @@ struct GlooOptions {
   // own name resolves to.
   std::string interface;
   KeyValueStore* store = nullptr;  // borrowed until ConnectGloo returns
+  // Likewise; may be null. Ends every wait but those for the store, which its owner closes.
+  Interrupter* interrupter = nullptr;
 };
 
-// Joins the group, and returns when all ranks are connected to each other.
+// Joins the group, and returns when all ranks are connected to each other. CANCELLED where it was
+// interrupted.
 absl::StatusOr<GroupComms> ConnectGloo(const GlooOptions& options);
 
 }  // namespace tessera::worker

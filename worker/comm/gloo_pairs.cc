@@ -188,6 +188,8 @@ struct GlooPairs::Impl {
   // What the peers need to reach this rank: for each of them the address of its pair.
   std::string Listen(const GlooOptions& options);
   absl::Status ConnectTo(const GlooOptions& options, int peer, const std::string& addresses);
+  // Ends a ConnectTo that waits, and every later one. From another thread than theirs.
+  void CutAll();
 };
 
 std::string GlooPairs::Impl::Listen(const GlooOptions& options) {
@@ -242,6 +244,12 @@ absl::Status GlooPairs::Impl::ConnectTo(const GlooOptions& options, int peer,
   return absl::OkStatus();
 }
 
+void GlooPairs::Impl::CutAll() {
+  for (int r = 0; r < context->size; ++r) {
+    if (r != context->rank) context->getPair(r)->close();
+  }
+}
+
 GlooPairs::GlooPairs(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 GlooPairs::~GlooPairs() = default;
 
@@ -256,10 +264,18 @@ absl::StatusOr<std::unique_ptr<GlooPairs>> GlooPairs::Connect(const GlooOptions&
   } catch (const std::exception& error) {
     return absl::UnavailableError(absl::StrCat("comm: gloo: cannot listen: ", error.what()));
   }
+  Interrupter::Scope scope(options.interrupter,
+                           [joining = impl.get()](const absl::Status&) { joining->CutAll(); });
   RETURN_IF_ERROR(options.store->Set(AddressKey(options.rank), own));
   ASSIGN_OR_RETURN(const std::vector<std::string> addresses, GetAll(options, AddressKey, deadline));
   for (int r = 0; r < options.tp * options.pp; ++r) {
-    if (r != options.rank) RETURN_IF_ERROR(impl->ConnectTo(options, r, addresses[r]));
+    if (r == options.rank) continue;
+    // One attempt may take as long as all of them together.
+    if (absl::Now() >= deadline) {
+      return absl::DeadlineExceededError(absl::StrCat("comm: gloo: rank ", options.rank,
+                                                      " had no time left to connect to rank ", r));
+    }
+    RETURN_IF_ERROR(impl->ConnectTo(options, r, addresses[r]));
   }
   // Nobody writes before all read in synchronous mode: until then Gloo's own thread would read.
   RETURN_IF_ERROR(options.store->Set(ReadyKey(options.rank), "1"));

@@ -303,6 +303,9 @@ absl::StatusOr<GroupComms> ConnectNccl(const NcclOptions& options) {
                                                    " bytes of scratch for ", size, " ranks"));
   }
   auto health = std::make_shared<Health>();
+  Interrupter::Scope scope(options.interrupter, [&health](const absl::Status& why) {
+    health->Break(why).IgnoreError();
+  });
   GroupComms comms;
   ASSIGN_OR_RETURN(comms.group, Join(options, health, "nccl/group", options.rank, size));
   const int stage = options.rank / options.tp;

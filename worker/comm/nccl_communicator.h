@@ -9,6 +9,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "worker/comm/group_comms.h"
+#include "worker/comm/interrupter.h"
 #include "worker/comm/key_value_store.h"
 #include "worker/comm/nccl_api.h"
 
@@ -22,6 +23,8 @@ struct NcclOptions {
   int pp = 1;
   absl::Duration timeout = absl::Seconds(30);  // of every exchange, and of joining
   absl::Span<std::byte> scratch;  // device memory for barriers: 2 * tp * pp bytes; borrowed
+  // Borrowed, used only within ConnectNccl; null: nobody ends it early.
+  Interrupter* interrupter = nullptr;
 };
 
 // Joins the group. Every communicator is non-blocking and polled against our own deadline, since a

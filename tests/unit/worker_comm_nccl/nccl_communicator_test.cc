@@ -93,6 +93,19 @@ TEST_CASE("a communicator that never gets ready ends at the deadline, and is abo
   CHECK(rank.api.destroys == 0);
 }
 
+TEST_CASE("joining ends when it is interrupted, with the reason") {
+  FakeWorld world;
+  FakeRank rank(&world, 0, 2, 1, {.hang_init = true});
+  worker::Interrupter interrupter;
+  rank.options.interrupter = &interrupter;
+  std::thread other([&] { interrupter.Interrupt(absl::InternalError("told to end")); });
+  const absl::Status status = rank.Connect();
+  other.join();
+  CHECK(status.code() == absl::StatusCode::kCancelled);
+  CHECK(status.message() == "told to end");
+  CHECK(rank.api.aborts == 1);
+}
+
 TEST_CASE("an error of joining is told in NCCL's words") {
   FakeWorld world;
   FakeRank rank(&world, 0, 2, 1, {.fail_init = 1});
