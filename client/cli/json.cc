@@ -52,7 +52,8 @@ Json ToJson(const Loss& loss) {
                {"unix_ms", loss.unix_ms},
                {"requests_replayed", loss.requests_replayed},
                {"tokens_replayed", loss.tokens_replayed},
-               {"requests_moved", loss.requests_moved}};
+               {"requests_moved", loss.requests_moved},
+               {"was_ready", loss.was_ready}};
   if (loss.rank) json["rank"] = *loss.rank;
   if (loss.pause_seconds) json["pause_seconds"] = *loss.pause_seconds;
   return json;

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <memory>
 #include <ostream>
 #include <string>
@@ -65,11 +66,18 @@ void PrintGroup(size_t index, const GroupStatus& group, bool color, std::ostream
       << group.epoch << ", restarts " << group.restarts << "\n";
   if (!group.last_loss.empty()) out << "  last loss: " << Escaped(group.last_loss) << "\n";
   if (!group.losses.empty() && group.losses.back().pause_seconds) {
-    const Loss& loss = group.losses.back();
+    // Those after it came while it was made again.
+    auto last = std::find_if(group.losses.rbegin(), group.losses.rend(),
+                             [](const Loss& loss) { return loss.was_ready; });
+    if (last == group.losses.rend()) --last;
+    const Loss& loss = *last;
     out << absl::StrFormat("  it was back after %.2f s: %d requests went on, %d tokens replayed",
                            *loss.pause_seconds, loss.requests_replayed, loss.tokens_replayed);
     if (loss.requests_moved > 0) {
       out << absl::StrFormat("; %d requests moved to other groups", loss.requests_moved);
+    }
+    if (last != group.losses.rbegin()) {
+      out << absl::StrFormat("; lost %d more times meanwhile", last - group.losses.rbegin());
     }
     out << "\n";
   }

@@ -217,6 +217,7 @@ GroupStatus FromProto(const v1::GroupStatus& group) {
     added.requests_replayed = loss.requests_replayed();
     added.tokens_replayed = loss.tokens_replayed();
     added.requests_moved = loss.requests_moved();
+    added.was_ready = loss.was_ready();
   }
   for (const v1::RankStatus& rank : group.ranks()) {
     out.ranks.push_back({.rank = rank.rank(),

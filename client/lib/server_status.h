@@ -48,6 +48,7 @@ struct Loss {
   uint64_t requests_replayed = 0;
   uint64_t tokens_replayed = 0;
   uint64_t requests_moved = 0;
+  bool was_ready = false;  // else the group was being made
 };
 
 // Seconds.

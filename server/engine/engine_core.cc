@@ -237,6 +237,7 @@ void EngineCore::RecordLoss(uint64_t epoch, const absl::Status& why, absl::Time 
   LossRecord loss{.epoch = epoch,
                   .rank = rpc::GetErrorSite(why).rank,
                   .cause = std::string(why.message()),
+                  .was_ready = true,
                   .at = now};
   for (const auto& [key, live] : live_) {
     bool replayed = false;
@@ -254,6 +255,13 @@ void EngineCore::RecordLoss(uint64_t epoch, const absl::Status& why, absl::Time 
 
 void EngineCore::OnFailed(const absl::Status& why) {
   scheduler_.reset();
+void EngineCore::OnSetback(uint64_t epoch, const absl::Status& why, absl::Time now) {
+  environment_.losses->Lost({.epoch = epoch,
+                             .rank = rpc::GetErrorSite(why).rank,
+                             .cause = std::string(why.message()),
+                             .at = now});
+}
+
   urgent_ = absl::InfiniteFuture();
   CutOff(absl::UnavailableError(
       absl::StrCat("the model cannot be served: ", std::string(why.message()))));

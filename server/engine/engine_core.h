@@ -83,6 +83,7 @@ class EngineCore {
   void OnReady(uint64_t epoch, const GroupFacts& facts, absl::Time now);
   void OnStep(uint64_t epoch, StepResult result);
   void OnLost(uint64_t epoch, const absl::Status& why, absl::Time now);
+  void OnSetback(uint64_t epoch, const absl::Status& why, absl::Time now);
   void OnFailed(const absl::Status& why);
 
   // What time it is for what follows, until Tick or the next call says otherwise.

@@ -175,6 +175,10 @@ void Replica::OnLost(uint64_t epoch, const absl::Status& why) {
   });
 }
 
+void Replica::OnSetback(uint64_t epoch, const absl::Status& why) {
+  Post([epoch, why](EngineCore& core) { core.OnSetback(epoch, why, absl::Now()); });
+}
+
 void Replica::OnFailed(const absl::Status& why) {
   Post([this, why](EngineCore& core) {
     core.OnFailed(why);

@@ -85,6 +85,7 @@ class Replica : public ExecutorEvents {
   void OnReady(uint64_t epoch, const GroupFacts& facts) override;
   void OnStep(uint64_t epoch, StepResult result) override;
   void OnLost(uint64_t epoch, const absl::Status& why) override;
+  void OnSetback(uint64_t epoch, const absl::Status& why) override;
   void OnFailed(const absl::Status& why) override;
 
  private:

@@ -71,6 +71,8 @@ class ExecutorEvents {
   // The group is gone with everything in flight; `why` names the rank. OnReady follows when it is
   // back.
   virtual void OnLost(uint64_t epoch, const absl::Status& why) = 0;
+  // A group that was being made is gone before it was ready; it will be tried again.
+  virtual void OnSetback(uint64_t epoch, const absl::Status& why) = 0;
   // The group cannot be made (a bad checkpoint, degrees that do not fit): it will not be tried
   // again.
   virtual void OnFailed(const absl::Status& why) = 0;

@@ -150,9 +150,10 @@ void GroupExecutor::Supervise(ExecutorEvents* events) {
   for (uint64_t epoch = FirstEpoch(options_);; ++epoch) {
     Ended ended = LiveOnce(epoch, events);
     if (absl::IsCancelled(ended.why)) break;
-    spdlog::warn("{} lost in epoch {}: {}", NameOf(options_), epoch,
-                 std::string(ended.why.message()));
+    spdlog::warn("{} lost in epoch {}{}: {}", NameOf(options_), epoch,
+                 ended.was_ready ? "" : " while it was made", std::string(ended.why.message()));
     if (GiveUp(ended.why, events)) return;
+    if (!ended.was_ready) events->OnSetback(epoch, ended.why);
     absl::Duration delay = backoff_.Next(ended.bring_up, ended.served, ended.drew);
     if (delay > absl::ZeroDuration()) {
       spdlog::info("{} keeps dying; it starts again in {}", NameOf(options_),
@@ -177,9 +178,9 @@ GroupExecutor::Ended GroupExecutor::LiveOnce(uint64_t epoch, ExecutorEvents* eve
     const absl::Time begin = absl::Now();
     ended.why = FreshWeightMemory();
     if (ended.why.ok()) ended.why = life.BringUp(plan_);
-    const bool was_ready = ended.why.ok();
+    ended.was_ready = ended.why.ok();
     ended.bring_up = absl::Now() - begin;
-    if (was_ready) {
+    if (ended.was_ready) {
       worked_ = true;
       board_.Update([](GroupStatus& status) { status.state = GroupState::kReady; });
       SetLife(&life, epoch);
@@ -198,10 +199,10 @@ GroupExecutor::Ended GroupExecutor::LiveOnce(uint64_t epoch, ExecutorEvents* eve
     }
     board_.Update([&](GroupStatus& status) {
       status.state = worked_ ? GroupState::kRecovering : GroupState::kStarting;
-      status.restarts += was_ready;
+      status.restarts += ended.was_ready;
       status.last_loss = std::string(ended.why.message());
     });
-    if (was_ready) events->OnLost(epoch, ended.why);
+    if (ended.was_ready) events->OnLost(epoch, ended.why);
   }
   return ended;
 }

@@ -49,6 +49,7 @@ class GroupExecutor final : public Executor {
   void Supervise(ExecutorEvents* events);
   struct Ended {
     absl::Status why;
+    bool was_ready = false;
     absl::Duration bring_up = absl::ZeroDuration();
     absl::Duration served = absl::ZeroDuration();  // ready for so long
     bool drew = false;                             // gave a token

@@ -208,6 +208,7 @@ v1::Loss ToProto(const LossRecord& loss) {
   out.set_requests_replayed(loss.requests_replayed);
   out.set_tokens_replayed(loss.tokens_replayed);
   out.set_requests_moved(loss.requests_moved);
+  out.set_was_ready(loss.was_ready);
   return out;
 }
 

@@ -107,6 +107,17 @@ void FakeExecutor::Lose(const absl::Status& why) {
   events->OnLost(epoch, why);
 }
 
+void FakeExecutor::Setback(const absl::Status& why) {
+  server::ExecutorEvents* events;
+  uint64_t epoch;
+  {
+    MutexLock lock(mutex_);
+    events = events_;
+    epoch = ++epoch_;
+  }
+  events->OnSetback(epoch, why);
+}
+
 void FakeExecutor::Fail(const absl::Status& why) {
   server::ExecutorEvents* events;
   {

@@ -38,6 +38,8 @@ class FakeExecutor : public server::Executor {
   void BecomeReady(const server::GroupFacts& facts = Facts());
   // Tells OnLost; what was submitted is dropped.
   void Lose(const absl::Status& why);
+  // Tells OnSetback, of the next epoch.
+  void Setback(const absl::Status& why);
   void Fail(const absl::Status& why);
   // Runs the oldest step that waits; false where none does.
   bool RunStep();

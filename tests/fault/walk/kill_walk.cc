@@ -68,13 +68,26 @@ void WalkAndCheck(const WalkOptions& options) {
   const std::vector<Timed> answers = streams.AskDuring([&] { Killer(options, server).Run(); });
   streams.CheckNothingLost();
   const v1::ServerStatus status = api.Status();
-  for (const v1::GroupStatus& group : status.groups()) CHECK(group.restarts() > 0);
+  int while_made = 0;
+  for (const v1::GroupStatus& group : status.groups()) {
+    CHECK(group.restarts() > 0);
+    CHECK(group.losses_size() > 0);
+    for (const v1::Loss& loss : group.losses()) {
+      INFO("epoch " << loss.epoch() << ": " << loss.cause());
+      CHECK(loss.has_rank());
+      CHECK_FALSE(loss.cause().empty());
+      CHECK(loss.pause_seconds() > 0);
+      while_made += !loss.was_ready();
+    }
+  }
   Clock::duration longest = {};
   for (const Pause& pause : PausesOf(answers)) {
     longest = std::max(longest, pause.end - pause.begin);
   }
-  std::printf("%d losses, %zu streams, the longest pause %.0f ms\n", options.losses, answers.size(),
-              Milliseconds(longest));
+  std::printf(
+      "%d kills and stops, %zu streams, the longest pause %.0f ms; of the last losses %d "
+      "came while a group was made\n",
+      options.losses, answers.size(), Milliseconds(longest), while_made);
   CHECK(longest < kLongestPause);
   CHECK(server.Stop() == 0);
 }

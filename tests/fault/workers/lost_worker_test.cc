@@ -10,6 +10,7 @@
 #include <fstream>
 #include <string>
 
+#include "proto/rpc/error_site.h"
 #include "server/executor/group_executor.h"
 #include "tests/integration/session/fake_worker.h"
 #include "tests/integration/session/group_harness.h"
@@ -236,6 +237,41 @@ TEST_CASE("a worker that ends at once fails the group after a few tries") {
   CHECK(failed.kind == Kind::kFailed);
   CHECK(Names(failed.why, "rank 0: ended with exit code 1"));
   CHECK(std::filesystem::is_empty(dir.path()));
+}
+
+// The workers' program, but the first one that starts while `flag` is there removes it and ends.
+std::filesystem::path EndsOnce(const std::filesystem::path& folder,
+                               const std::filesystem::path& flag) {
+  std::filesystem::path program = folder / "ends-once";
+  std::ofstream(program) << "#!/bin/sh\nrm " << flag << " 2> /dev/null && exit 7\nexec "
+                         << Program("tessera-worker") << " \"$@\"\n";
+  std::filesystem::permissions(program, std::filesystem::perms::owner_all);
+  return program;
+}
+
+TEST_CASE(
+    "a worker that is lost while the group is made again is named, and the group comes back") {
+  TempDir dir, programs;
+  server::GroupOptions options = DemoGroup(2, 1, dir.path());
+  const std::filesystem::path flag = programs.path() / "flag";
+  options.worker_program = EndsOnce(programs.path(), flag).string();
+  Group group(options);
+  const uint64_t first = group.WaitReady();
+  std::ofstream(flag) << "once";
+  REQUIRE(kill(static_cast<pid_t>(group.executor().GetStatus().ranks[1].pid), SIGKILL) == 0);
+  const auto lost = group.WaitLost();
+  CHECK(lost.kind == Kind::kLost);
+  const auto setback = group.events().Next(kHangLimit);
+  REQUIRE(setback.has_value());
+  CHECK(setback->kind == Kind::kSetback);
+  CHECK(setback->epoch == first + 1);
+  CHECK(Names(setback->why, "ended with exit code 7"));
+  const std::optional<uint32_t> rank = rpc::GetErrorSite(setback->why).rank;
+  REQUIRE(rank.has_value());
+  CHECK(Names(setback->why, "rank " + std::to_string(*rank)));
+  CHECK(group.WaitReady() == first + 2);
+  const GoldenCase golden = DemoGolden()[0];
+  CHECK(group.Complete(first + 2, golden.prompt, 64) == golden.output);
 }
 
 TEST_CASE("a worker that never answers is given up after its time") {

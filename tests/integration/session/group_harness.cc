@@ -34,6 +34,10 @@ void RecordedEvents::OnLost(uint64_t epoch, const absl::Status& why) {
   Add({.kind = Event::Kind::kLost, .epoch = epoch, .why = why});
 }
 
+void RecordedEvents::OnSetback(uint64_t epoch, const absl::Status& why) {
+  Add({.kind = Event::Kind::kSetback, .epoch = epoch, .why = why});
+}
+
 void RecordedEvents::OnFailed(const absl::Status& why) {
   Add({.kind = Event::Kind::kFailed, .why = why});
 }

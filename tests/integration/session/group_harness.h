@@ -25,7 +25,7 @@ namespace tessera::tests {
 class RecordedEvents : public server::ExecutorEvents {
  public:
   struct Event {
-    enum class Kind { kReady, kStep, kLost, kFailed };
+    enum class Kind { kReady, kStep, kLost, kSetback, kFailed };
     Kind kind;
     uint64_t epoch = 0;
     server::GroupFacts facts;
@@ -36,6 +36,7 @@ class RecordedEvents : public server::ExecutorEvents {
   void OnReady(uint64_t epoch, const server::GroupFacts& facts) override;
   void OnStep(uint64_t epoch, server::StepResult result) override;
   void OnLost(uint64_t epoch, const absl::Status& why) override;
+  void OnSetback(uint64_t epoch, const absl::Status& why) override;
   void OnFailed(const absl::Status& why) override;
 
   // The next one; nullopt where none comes within the limit.

@@ -130,6 +130,27 @@ TEST_CASE("status prints what the server says, and its exit code says whether it
   CHECK(RunCli({"status"}).code == 3);
 }
 
+TEST_CASE("status tells how long a loss lasted, and how often the group was lost meanwhile") {
+  FakeServer server;
+  v1::ServerStatus status = Status(v1::ServerStatus::READY, 1.0);
+  v1::Loss* loss = status.mutable_groups(0)->add_losses();
+  loss->set_was_ready(true);
+  loss->set_pause_seconds(0.5);
+  loss->set_requests_replayed(3);
+  loss->set_tokens_replayed(40);
+  server.admin.statuses = {status};
+  const std::string once = "it was back after 0.50 s: 3 requests went on, 40 tokens replayed\n";
+  CHECK(RunCli({"status"}, {.target = server.target()}).out.find(once) != std::string::npos);
+  for (double pause : {0.4, 0.2}) {
+    status.mutable_groups(0)->add_losses()->set_pause_seconds(pause);
+  }
+  server.admin.statuses = {status};
+  const std::string again =
+      "it was back after 0.50 s: 3 requests went on, 40 tokens replayed; lost 2 more times "
+      "meanwhile\n";
+  CHECK(RunCli({"status"}, {.target = server.target()}).out.find(again) != std::string::npos);
+}
+
 TEST_CASE("status shows where evicted blocks are, where they are kept") {
   FakeServer server;
   v1::ServerStatus status = Status(v1::ServerStatus::READY, 1.0);

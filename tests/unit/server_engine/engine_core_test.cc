@@ -81,6 +81,9 @@ class Harness : public ExecutorEvents {
   }
   void OnStep(uint64_t epoch, StepResult result) override { core.OnStep(epoch, std::move(result)); }
   void OnLost(uint64_t epoch, const absl::Status& why) override { core.OnLost(epoch, why, now); }
+  void OnSetback(uint64_t epoch, const absl::Status& why) override {
+    core.OnSetback(epoch, why, now);
+  }
   void OnFailed(const absl::Status& why) override { core.OnFailed(why); }
 
   FakeExecutor executor;
@@ -400,6 +403,40 @@ TEST_CASE("a loss is recorded with its cause, rank, pause and what is replayed")
   CHECK(loss.requests_replayed == 1);
   CHECK(loss.tokens_replayed == 5);  // three of the prompt and two generated
   CHECK(engine.counters.tokens_replayed_total == 5);
+}
+
+TEST_CASE("losses of a group that is being made are recorded too, and all end when it is ready") {
+  Harness engine;
+  auto of_rank = [](uint32_t rank, const std::string& cause) {
+    absl::Status why = absl::UnavailableError(cause);
+    rpc::SetErrorSite(why, {.rank = rank});
+    return why;
+  };
+  engine.executor.Setback(of_rank(3, "rank 3: did not come"));
+  engine.now += absl::Milliseconds(50);
+  engine.executor.BecomeReady();
+  engine.Submit(Ask(5));
+  engine.Step();
+  engine.executor.Lose(of_rank(1, "rank 1: was killed by signal 9"));
+  engine.now += absl::Milliseconds(100);
+  engine.executor.Setback(of_rank(0, "rank 0: ended with exit code 1"));
+  CHECK_FALSE(engine.losses.Read()[1].pause.has_value());
+  CHECK_FALSE(engine.losses.Read()[2].pause.has_value());
+  engine.now += absl::Milliseconds(200);
+  engine.executor.BecomeReady();
+  const std::vector<LossRecord> losses = engine.losses.Read();
+  REQUIRE(losses.size() == 3);
+  CHECK(losses[0].rank == 3);
+  CHECK(losses[0].pause == absl::Milliseconds(50));
+  CHECK_FALSE(losses[0].was_ready);
+  CHECK(losses[1].was_ready);
+  CHECK(losses[1].pause == absl::Milliseconds(300));
+  CHECK(losses[1].requests_replayed == 1);
+  CHECK(losses[2].rank == 0);
+  CHECK(losses[2].cause == "rank 0: ended with exit code 1");
+  CHECK(losses[2].epoch == losses[1].epoch + 1);
+  CHECK(losses[2].pause == absl::Milliseconds(200));
+  CHECK_FALSE(losses[2].was_ready);
 }
 
 TEST_CASE("a request whose reader leaves, or whose time is over, ends while the group is away") {
