@@ -1,14 +1,16 @@
 #include "tests/support/process.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstring>
+#include <future>
 #include <stdexcept>
 
 #include "tests/support/fixtures.h"
@@ -28,24 +30,22 @@ std::vector<std::string> WithFreePort(std::vector<std::string> arguments) {
 Process::Process(const std::filesystem::path& program, const std::vector<std::string>& arguments) {
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) throw std::runtime_error("pipe2 failed");
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
-  posix_spawn_file_actions_adddup2(&actions, ends[1], STDERR_FILENO);
-  std::string path = program.string();
-  std::vector<std::string> copies = arguments;
-  std::vector<char*> argv = {path.data()};
-  for (std::string& argument : copies) argv.push_back(argument.data());
-  argv.push_back(nullptr);
-  int error = posix_spawn(&pid_, path.c_str(), &actions, nullptr, argv.data(), environ);
-  posix_spawn_file_actions_destroy(&actions);
-  close(ends[1]);
   output_fd_ = ends[0];
-  if (error != 0) {
-    close(output_fd_);
-    throw std::runtime_error("cannot start " + path + ": " + std::strerror(error));
-  }
-  reader_ = std::thread(&Process::ReadOutput, this);
+  std::promise<int> started;
+  std::future<int> error = started.get_future();
+  // A child ends with the thread that has started it.
+  reader_ = std::thread(
+      [this, &program, &arguments, started = std::move(started), output = ends[1]]() mutable {
+        started.set_value(Start(program, arguments, output));
+        ReadOutput();
+        MutexLock lock(mutex_);
+        while (!over_) changed_.Wait(mutex_);
+      });
+  const int failed = error.get();
+  close(ends[1]);
+  if (failed == 0) return;
+  End();
+  throw std::runtime_error("cannot start " + program.string() + ": " + std::strerror(failed));
 }
 
 Process::~Process() {
@@ -53,10 +53,47 @@ Process::~Process() {
     kill(pid_, SIGKILL);
     waitpid(pid_, nullptr, 0);
   }
+  End();
+}
+
+int Process::Start(const std::filesystem::path& program, const std::vector<std::string>& arguments,
+                   int output) {
+  std::string path = program.string();
+  std::vector<std::string> copies = arguments;
+  std::vector<char*> argv = {path.data()};
+  for (std::string& argument : copies) argv.push_back(argument.data());
+  argv.push_back(nullptr);
+  int failure[2];
+  if (pipe2(failure, O_CLOEXEC) != 0) return errno;
+  const pid_t parent = getpid();
+  pid_ = fork();
+  if (pid_ == 0) {
+    // However this process ends, its children do not stay behind.
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent) _exit(127);
+    dup2(output, STDOUT_FILENO);
+    dup2(output, STDERR_FILENO);
+    execve(path.c_str(), argv.data(), environ);
+    const int error = errno;
+    [[maybe_unused]] const ssize_t told = write(failure[1], &error, sizeof error);
+    _exit(127);
+  }
+  int error = pid_ < 0 ? errno : 0;
+  close(failure[1]);
+  // Nothing comes of a program that is started.
+  if (pid_ > 0 && read(failure[0], &error, sizeof error) != sizeof error) error = 0;
+  close(failure[0]);
+  if (pid_ > 0 && error != 0) waitpid(pid_, nullptr, 0);
+  return error;
+}
+
+void Process::End() {
   // Grandchildren may hold the pipe open: the reader gives up once the program is gone.
   {
     MutexLock lock(mutex_);
     ended_ = true;
+    over_ = true;
+    changed_.NotifyAll();
   }
   reader_.join();
   close(output_fd_);

@@ -19,7 +19,8 @@ namespace tessera::tests {
 // After this long something that should have happened is taken for hung.
 inline constexpr std::chrono::seconds kHangLimit{30};
 
-// A running program, its output collected. Killed and reaped in the destructor. Thread-compatible.
+// A running program, its output collected. Killed and reaped in the destructor; killed too where
+// this process ends without it, by a crash or a time limit. Thread-compatible.
 class Process {
  public:
   // Throws where the program cannot be started.
@@ -40,7 +41,11 @@ class Process {
   std::optional<int> WaitForExit(std::chrono::seconds limit = kHangLimit);
 
  private:
+  // Called by the reader. Returns errno.
+  int Start(const std::filesystem::path& program, const std::vector<std::string>& arguments,
+            int output);
   void ReadOutput();
+  void End();
 
   pid_t pid_ = -1;
   int output_fd_ = -1;
@@ -49,6 +54,7 @@ class Process {
   mutable CondVar changed_;
   std::string output_ ABSL_GUARDED_BY(mutex_);
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;  // the output is closed
+  bool over_ ABSL_GUARDED_BY(mutex_) = false;   // the reader may end
   std::thread reader_;
 };
 
