@@ -99,7 +99,7 @@ void EngineCore::Admit(uint64_t key, Live& live) {
 
 bool EngineCore::Place(uint64_t key, Live& live, SequenceGroup::Member& member) {
   member.id = next_sequence_++;
-  const SequenceInfo info = InfoOf(live, member);
+  const SequenceInfo info = InfoOf(key, live, member);
   if (!scheduler_->Add(member.id, info)) {
     End(key, absl::InvalidArgumentError(
                  absl::StrCat("the request may need ", info.max_length,
@@ -111,13 +111,15 @@ bool EngineCore::Place(uint64_t key, Live& live, SequenceGroup::Member& member) 
   return true;
 }
 
-SequenceInfo EngineCore::InfoOf(const Live& live, const SequenceGroup::Member& member) const {
+SequenceInfo EngineCore::InfoOf(uint64_t key, const Live& live,
+                                const SequenceGroup::Member& member) const {
   SequenceInfo info;
   info.log = &member.log();
   info.max_length = live.group->max_length();
   info.tenant = live.group->request().tenant;
   info.priority = live.group->request().priority;
   info.arrival = live.arrival;
+  info.order = key;  // keys ascend, over all replicas
   // Of what is found in the cache there are no logits. What is told of a prompt is computed for it;
   // a replay of that may be found.
   const Request& request = live.group->request();
@@ -235,9 +237,9 @@ void EngineCore::OnLost(uint64_t epoch, const absl::Status& why, absl::Time now)
 
 void EngineCore::RecordLoss(uint64_t epoch, const absl::Status& why, absl::Time now) {
   LossRecord loss{.epoch = epoch,
+                  .was_ready = true,
                   .rank = rpc::GetErrorSite(why).rank,
                   .cause = std::string(why.message()),
-                  .was_ready = true,
                   .at = now};
   for (const auto& [key, live] : live_) {
     bool replayed = false;
@@ -253,8 +255,6 @@ void EngineCore::RecordLoss(uint64_t epoch, const absl::Status& why, absl::Time 
   environment_.losses->Lost(std::move(loss));
 }
 
-void EngineCore::OnFailed(const absl::Status& why) {
-  scheduler_.reset();
 void EngineCore::OnSetback(uint64_t epoch, const absl::Status& why, absl::Time now) {
   environment_.losses->Lost({.epoch = epoch,
                              .rank = rpc::GetErrorSite(why).rank,
@@ -262,6 +262,8 @@ void EngineCore::OnSetback(uint64_t epoch, const absl::Status& why, absl::Time n
                              .at = now});
 }
 
+void EngineCore::OnFailed(const absl::Status& why) {
+  scheduler_.reset();
   urgent_ = absl::InfiniteFuture();
   CutOff(absl::UnavailableError(
       absl::StrCat("the model cannot be served: ", std::string(why.message()))));
@@ -330,7 +332,7 @@ void EngineCore::Settle(uint64_t key) {
   SequenceGroup::Changes changes = live->group->Settle();
   for (const SequenceGroup::Fork& fork : changes.forks) {
     fork.child->id = next_sequence_++;
-    const SequenceInfo info = InfoOf(*live, *fork.child);
+    const SequenceInfo info = InfoOf(key, *live, *fork.child);
     if (!scheduler_->Fork(fork.parent->id, fork.child->id, info)) {
       // Not before those that end are forgotten: nobody else knows of them any more.
       changes.failure = absl::InternalError("a fork may need more than its parent");

@@ -124,7 +124,7 @@ class EngineCore {
   void Accept(Live& live);
   Live* Find(uint64_t key);
   std::vector<uint64_t> Keys() const;  // of all that live, in the order of arrival
-  SequenceInfo InfoOf(const Live& live, const SequenceGroup::Member& member) const;
+  SequenceInfo InfoOf(uint64_t key, const Live& live, const SequenceGroup::Member& member) const;
   void Apply(uint64_t step, SequenceResult& result);
   // Does what the results of a step call for; ends the request where nothing is left to compute.
   void Settle(uint64_t key);

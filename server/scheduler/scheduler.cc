@@ -40,7 +40,7 @@ Scheduler::Entry* Scheduler::NewEntry(uint64_t sequence, const SequenceInfo& inf
   entry = std::make_unique<Entry>();
   entry->info = info;
   entry->waiter = {.sequence = sequence,
-                   .order = next_order_++,
+                   .order = info.order,
                    .priority = info.priority,
                    .arrival = info.arrival,
                    .tenant = queue_.Enter(info.tenant)};
@@ -61,11 +61,11 @@ bool Scheduler::Fork(uint64_t parent, uint64_t sequence, const SequenceInfo& inf
   own.tenant = from.info.tenant;
   own.priority = from.info.priority;
   own.arrival = from.info.arrival;
+  own.order = from.info.order;
   own.cache_scope = from.info.cache_scope;
   Entry* entry = NewEntry(sequence, own);
   if (entry == nullptr) return false;
   // NewEntry may have moved the map's slots, never the entries.
-  entry->waiter.order = from.waiter.order;
   entry->cached = std::min(from.granted, static_cast<uint32_t>(info.log->size()) - 1);
   const uint32_t whole = SharedBlocks(from, *entry);
   entry->blocks.assign(from.blocks.begin(), from.blocks.begin() + whole);

@@ -43,6 +43,7 @@ struct SequenceInfo {
   int32_t priority = 0;     // the higher, the sooner
   std::string tenant;
   absl::Time arrival;
+  uint64_t order = 0;       // of arrival: the lower, the sooner; those of a request have the same
   bool reads_cache = true;  // false: all of it is computed, whatever the prefix cache has
   std::string cache_scope;  // of the prefix cache: nothing is shared between scopes
   // Ids that a step may add to it: more than one where workers guess. Guesses that are right bring
@@ -217,7 +218,6 @@ class Scheduler {
   std::vector<uint64_t> ends_;     // to be told with the next step
   std::deque<Flight> flights_;
   uint64_t last_id_ = 0;
-  uint64_t next_order_ = 1;
   uint64_t next_step_ = 1;
   uint64_t num_preemptions_ = 0;
   uint64_t num_fetched_tokens_ = 0;

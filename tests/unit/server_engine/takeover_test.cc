@@ -104,6 +104,33 @@ TEST_CASE("a request that has waited long for room goes where it must wait as we
   CHECK(a.ids() == Undisturbed(16, 10));
 }
 
+TEST_CASE("a request that moves to a queue stands before those that came after it") {
+  EngineOptions options;
+  options.move_patience = absl::Milliseconds(200);
+  Pair pair(options);
+  GroupFacts facts = tests::FakeExecutor::Facts();
+  facts.max_num_seqs = 1;
+  pair.BecomeReady(facts);
+  StreamReader a, b, c;
+  pair.Submit(Ask("a", 1, 70, 10), a);
+  pair.Submit(Ask("b", 1, 71, 10), b);
+  RunUntil(pair.first, a, 3);
+  RunUntil(pair.second, b, 3);
+  pair.first.Lose(absl::UnavailableError("gone"));
+  pair.Submit(Ask("c", 1, 72, 10), c);
+  while (pair.engine.replicas()[0]->losses().empty() ||
+         pair.engine.replicas()[0]->losses()[0].requests_moved == 0) {
+    std::this_thread::yield();
+  }
+  pair.second.RunBySelf();
+  for (StreamReader* reader : {&a, &b, &c}) CHECK(reader->ReadAll().ok());
+  std::vector<uint32_t> begun;  // by what their prompts are made of
+  for (const Step& step : pair.second.steps()) {
+    for (const SequenceStart& start : step.starts) begun.push_back(start.token_ids[0]);
+  }
+  CHECK(begun == std::vector<uint32_t>{71, 70, 72});
+}
+
 TEST_CASE("requests that wait for a first group go to the replica that is ready first") {
   Pair pair;
   StreamReader a, b;

@@ -92,6 +92,7 @@ class Bench {
     logs_[id] = std::make_unique<std::vector<uint32_t>>(log);
     info.log = logs_[id].get();
     info.max_length = max_lengths_[id] = max_length;
+    if (info.order == 0) info.order = id;
     return info;
   }
 

@@ -98,6 +98,8 @@ class Scenario {
     info.priority = static_cast<int32_t>(Pick(3)) - 1;
     info.tenant = Pick(2) == 0 ? "a" : "b";
     info.arrival = now_;
+    // Now and then one comes from elsewhere that is older than some that are here.
+    info.order = Pick(4) == 0 ? 1 + Pick(static_cast<uint32_t>(next_id_)) : next_id_;
     info.reads_cache = Pick(5) > 0;
     info.one_at_a_time = Pick(4) == 0;
     info.cache_scope = Pick(4) == 0 ? "x" : "y";
