@@ -220,6 +220,7 @@ absl::StatusOr<VerifyPlan> Verifier::MakePlan() const {
       ChildResult help,
       RunChild({(context_.bin_dir / "tessera-server").string(), "--help"}, kToolTimeout));
   plan.prefix_cache = help.out.find("--no-prefix-cache") != std::string::npos;
+  plan.keeps_evicted = help.out.find("--kv-offload") != std::string::npos;
   plan.guesses = help.out.find("--speculate") != std::string::npos;
   ASSIGN_OR_RETURN(
       ChildResult check,

@@ -65,6 +65,12 @@ std::vector<VerifyLayout> Layouts(const VerifyPlan& plan) {
       {.name = "preemptions", .flags = {"--num-kv-blocks", FewBlocks(plan)}, .at_once = true});
   layouts.push_back(Kills("kills", {"--tp", "2"}));
   layouts.push_back(Kills("kills dp=2", {"--dp", "2"}));
+  if (plan.keeps_evicted) {
+    std::vector<std::string> flags = {"--num-kv-blocks", FewBlocks(plan), "--kv-offload", "256MiB"};
+    layouts.push_back({.name = "evicted blocks kept", .flags = flags, .at_once = true, .times = 2});
+    flags.insert(flags.end(), {"--tp", "2"});
+    layouts.push_back(Kills("kills with evicted blocks kept", flags));
+  }
   for (const std::string& kernels : plan.kernels) {
     layouts.push_back({.name = absl::StrCat("kernels ", kernels),
                        .flags = {"--kernels", kernels},

@@ -26,6 +26,7 @@ struct VerifyPlan {
   uint64_t questions = 0;
   std::vector<std::string> kernels;  // that give the same bits here
   bool prefix_cache = false;         // the server has --no-prefix-cache
+  bool keeps_evicted = false;        // the server has --kv-offload
   bool guesses = false;              // the server has --speculate
   std::string draft;                 // a model for speculation; empty: none
 };

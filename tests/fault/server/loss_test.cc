@@ -63,6 +63,28 @@ TEST_CASE("a drain that meets a loss waits for the group and ends its requests")
   }
 }
 
+TEST_CASE("a drain that begins while the group is away waits for it and ends its requests") {
+  Server server({"--model", DemoModel().string(), "--tp", "2"});
+  Api api(server.target());
+  pid_t victim = static_cast<pid_t>(api.Status().groups(0).ranks(1).pid());
+  Load load(api, 4, 300);
+  REQUIRE(kill(victim, SIGKILL) == 0);
+  REQUIRE(server.process().WaitForLine("lost in epoch"));
+  server.process().Signal(SIGTERM);
+  REQUIRE(server.process().WaitForLine("draining"));
+  Reply late = api.Generate(Greedy({0, 581}, 4));
+  CHECK(late.status.error_code() == grpc::StatusCode::UNAVAILABLE);
+  CHECK(server.process().WaitForExit() == 0);
+  for (const Reply& reply : load.Wait()) {
+    CHECK(reply.status.ok());
+    CHECK(reply.ids.size() == 300);
+  }
+  // In this order.
+  const std::string log = server.process().output();
+  CHECK(log.find("lost in epoch") < log.find("draining"));
+  CHECK(log.find("is back after") != std::string::npos);
+}
+
 TEST_CASE("health is not ready while the group is away") {
   Server server({"--model", DemoModel().string(), "--tp", "2"});
   Api api(server.target());

@@ -28,9 +28,8 @@ class Killer {
 
   void Run() {
     for (int loss = 0; loss < options_.losses; ++loss) {
-      // Now and then before anything has been gained since the last one, but not twice running: a
-      // request that dies three times without a token counts as poisonous.
-      bool at_once = loss % 3 == 2;
+      // Not twice running: a request that dies three times without a token counts as poisonous.
+      const bool at_once = options_.at_once && loss % 3 == 2;
       if (!at_once) AwaitTokens(api_, 64);
       std::this_thread::sleep_for(std::chrono::milliseconds(Pick(at_once ? 60 : 250)));
       Lose();
@@ -59,7 +58,7 @@ class Killer {
 
 }  // namespace
 
-void WalkAndCheck(const WalkOptions& options) {
+v1::ServerStatus WalkAndCheck(const WalkOptions& options) {
   std::vector<std::string> flags = {"--model", DemoModel().string(), "--log-level", "warning"};
   flags.insert(flags.end(), options.layout.begin(), options.layout.end());
   Server server(flags);
@@ -90,6 +89,7 @@ void WalkAndCheck(const WalkOptions& options) {
       options.losses, answers.size(), Milliseconds(longest), while_made);
   CHECK(longest < kLongestPause);
   CHECK(server.Stop() == 0);
+  return status;
 }
 
 }  // namespace tessera::tests

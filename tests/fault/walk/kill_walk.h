@@ -6,22 +6,26 @@
 #include <string>
 #include <vector>
 
+#include "tests/integration/server/api.h"
+
 namespace tessera::tests {
 
 struct WalkOptions {
   std::vector<std::string> layout;  // flags of the server
   int losses = 0;                   // that the walk causes
   int streams = 32;
-  bool stops = true;  // SIGSTOP too, not only SIGKILL
+  bool stops = true;    // SIGSTOP too, not only SIGKILL
+  bool at_once = true;  // now and then again before anything has been gained since the last one
   uint64_t seed = 1;
 };
 
 // Asks every question undisturbed; then again and again, until so many times workers were killed or
 // stopped (one or all, in prefill, in decode, while the group is being made). Checks that every
 // stream ended with the tokens, text, logprobs and usage of the undisturbed one, and that the
-// server has lost nothing by it. Prints the longest time that a stream stood still: under a second
-// where workers are killed. What is checked of it is a hang limit, for machines that are busy.
-void WalkAndCheck(const WalkOptions& options);
+// server has lost nothing by it; returns its last status. Prints the longest time that a stream
+// stood still: under a second where workers are killed. What is checked of it is a hang limit, for
+// machines that are busy.
+v1::ServerStatus WalkAndCheck(const WalkOptions& options);
 
 }  // namespace tessera::tests
 

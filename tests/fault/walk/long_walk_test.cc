@@ -17,7 +17,11 @@ namespace {
 TEST_CASE("200 kills over four ranks change no stream") {
   WalkAndCheck({.layout = {"--tp", "2", "--pp", "2"}, .losses = 100, .stops = false, .seed = 3});
   WalkAndCheck({.layout = {"--tp", "3"}, .losses = 60, .seed = 4});
-  WalkAndCheck({.layout = {"--tp", "2", "--speculate", "ngram"}, .losses = 40, .seed = 5});
+  WalkAndCheck({.layout = {"--tp", "2", "--speculate", "ngram"}, .losses = 20, .seed = 5});
+  WalkAndCheck({.layout = {"--tp", "2", "--num-kv-blocks", "100", "--kv-offload", "64MiB"},
+                .losses = 20,
+                .at_once = false,
+                .seed = 6});
 }
 
 constexpr auto kFirst = TwoHosts::Host::kFirst;

@@ -22,11 +22,12 @@ def verify(*arguments):
 class Quick(unittest.TestCase):
     def test_some_layouts_of_a_small_model_are_equal(self):
         code, out, err = verify("--model", CHECKPOINTS / "llama_small", "--max-tokens", "8", "--json",
-                                "--only", "tp=2,tp=2 pp=2,chunks of 7 tokens,preemptions,kills")
+                                "--only", "tp=2,tp=2 pp=2,chunks of 7 tokens,preemptions,kills,"
+                                "evicted blocks kept")
         self.assertEqual(code, 0, out + err)
         report = json.loads(out)
         self.assertTrue(report["equal"])
-        self.assertEqual([each["outcome"] for each in report["layouts"]], ["equal"] * 5, out)
+        self.assertEqual([each["outcome"] for each in report["layouts"]], ["equal"] * 6, out)
         self.assertTrue(all(each["answers"] >= report["questions"] for each in report["layouts"]))
 
     def test_a_changed_order_is_found_at_its_position_layer_and_rank(self):

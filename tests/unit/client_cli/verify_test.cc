@@ -1,5 +1,6 @@
 #include <catch2/catch.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 
@@ -70,6 +71,24 @@ TEST_CASE("layouts keep to the degrees that are allowed") {
     CHECK(layout.name.find("tp=3") == std::string::npos);
     CHECK(layout.name.find("pp=2") == std::string::npos);
     CHECK(layout.name != "speculation");
+  }
+}
+
+TEST_CASE("what the server does not have is no layout, and what it has is one, with kills too") {
+  auto names = [](const VerifyPlan& plan) {
+    std::vector<std::string> names;
+    for (const VerifyLayout& layout : Layouts(plan)) names.push_back(layout.name);
+    return names;
+  };
+  const std::vector<std::string> few = names({.longest = 100});
+  const std::vector<std::string> all = names(
+      {.longest = 100, .prefix_cache = true, .keeps_evicted = true, .guesses = true, .draft = "d"});
+  for (const char* name :
+       {"no prefix cache", "evicted blocks kept", "kills with evicted blocks kept",
+        "speculation from the text", "speculation"}) {
+    INFO(name);
+    CHECK(std::count(few.begin(), few.end(), name) == 0);
+    CHECK(std::count(all.begin(), all.end(), name) == 1);
   }
 }
 
