@@ -45,11 +45,17 @@ std::chrono::steady_clock::time_point ToSteady(absl::Time time) {
 
 absl::Status Stopped() { return absl::CancelledError("the group is told to stop"); }
 
+absl::Status OfRank(int rank, absl::Status status) {
+  rpc::SetErrorSite(status, {.rank = static_cast<uint32_t>(rank)});
+  return status;
+}
+
 // Where `what` was due.
 absl::Status Unexpected(const GroupEvent& event, const std::string& what) {
-  return absl::InternalError(absl::StrCat("rank ", event.rank, " sent reply ",
-                                          static_cast<int>(event.reply.reply_case()), " where ",
-                                          what, " was due"));
+  return OfRank(event.rank,
+                absl::InternalError(absl::StrCat("rank ", event.rank, " sent reply ",
+                                                 static_cast<int>(event.reply.reply_case()),
+                                                 " where ", what, " was due")));
 }
 
 absl::Status Prefix(const std::string& where, const absl::Status& status) {
@@ -132,9 +138,10 @@ absl::Status GroupLife::Authenticate(absl::Duration reach) {
     } else if (event->reply.has_challenge()) {
       here[event->rank] = true;
       absl::Status status = AnswerChallenge(event->rank, event->reply.challenge());
-      if (!status.ok()) return Prefix(absl::StrCat("rank ", event->rank), status);
+      if (!status.ok()) return OfRank(event->rank, Prefix(NameOf(event->rank), status));
     } else {
-      return absl::InternalError(absl::StrCat("rank ", event->rank, " broke off the handshake"));
+      return OfRank(event->rank, absl::InternalError(absl::StrCat(NameOf(event->rank),
+                                                                  " broke off the handshake")));
     }
   }
   return absl::OkStatus();
@@ -315,10 +322,8 @@ absl::StatusOr<GroupEvent> GroupLife::Next() {
 
 absl::Status GroupLife::Late(const std::vector<bool>& here, absl::Duration time) const {
   const int rank = static_cast<int>(std::find(here.begin(), here.end(), false) - here.begin());
-  absl::Status status = absl::UnavailableError(
-      absl::StrCat(NameOf(rank), " did not answer within ", absl::FormatDuration(time)));
-  rpc::SetErrorSite(status, {.rank = static_cast<uint32_t>(rank)});
-  return status;
+  return OfRank(rank, absl::UnavailableError(absl::StrCat(NameOf(rank), " did not answer within ",
+                                                          absl::FormatDuration(time))));
 }
 
 std::string GroupLife::NameOf(int rank) const {
