@@ -1,6 +1,7 @@
 #include "shard_loader/load/load_shard.h"
 
 #include <algorithm>
+#include <map>
 #include <thread>
 #include <tuple>
 #include <utility>
@@ -8,6 +9,8 @@
 #include "absl/strings/str_cat.h"
 #include "shard_loader/load/block_format.h"
 #include "shard_loader/load/piece_reader.h"
+#include "shard_loader/load/read_ahead.h"
+#include "shard_loader/load/stretches.h"
 #include "shard_loader/model/tensors.h"
 #include "shard_loader/mutex.h"
 #include "shard_loader/plan/slices.h"
@@ -23,6 +26,7 @@ constexpr uint64_t kTellBytes = 8 << 20;
 struct Wanted {
   TensorSlice slice;
   const StoredTensor* tensor = nullptr;
+  bool shared = false;  // some of it is another rank's too
 
   // What is read of the files for it.
   uint64_t bytes() const {
@@ -33,6 +37,30 @@ struct Wanted {
     return total;
   }
 };
+
+bool Meet(Range a, Range b) { return a.begin < b.end && b.begin < a.end; }
+
+// Marks the slices of which another rank holds a part: repeated KV heads, whole weights, tied
+// embeddings.
+absl::Status MarkShared(const Checkpoint& checkpoint, const RankPlan& plan,
+                        std::vector<Wanted>& wanted) {
+  std::map<TensorId, std::vector<Wanted*>> by_source;
+  for (Wanted& one : wanted) by_source[one.slice.source].push_back(&one);
+  ASSIGN_OR_RETURN(const std::vector<RankPlan> plans,
+                   MakeRankPlans(checkpoint.spec(), plan.layout));
+  for (const RankPlan& other : plans) {
+    if (other.rank == plan.rank) continue;
+    for (const TensorSlice& slice : RankSlices(checkpoint.spec(), other)) {
+      const auto found = by_source.find(slice.source);
+      if (found == by_source.end()) continue;
+      for (Wanted* const mine : found->second) {
+        mine->shared = mine->shared || (Meet(mine->slice.rows, slice.rows) &&
+                                        Meet(mine->slice.columns, slice.columns));
+      }
+    }
+  }
+  return absl::OkStatus();
+}
 
 // What a rank reads, in the order of the files.
 absl::StatusOr<std::vector<Wanted>> ListWanted(const Checkpoint& checkpoint, const RankPlan& plan) {
@@ -67,7 +95,14 @@ uint64_t TotalBytes(const std::vector<Wanted>& wanted) {
 // Rows of a slice that are read and handed out together.
 struct Part {
   const Wanted* wanted = nullptr;
-  Range rows;  // of the slice
+  Range rows;          // of the slice
+  size_t stretch = 0;  // with which it is fetched
+
+  // The same rows of the weight.
+  Range source_rows() const {
+    const int64_t first = wanted->slice.rows.begin;
+    return {first + rows.begin, first + rows.end};
+  }
 };
 
 std::vector<Part> CutIntoParts(const std::vector<Wanted>& wanted, uint64_t part_bytes) {
@@ -92,6 +127,20 @@ std::vector<Part> CutIntoParts(const std::vector<Wanted>& wanted, uint64_t part_
   return parts;
 }
 
+// What is fetched together, and which parts that is.
+std::vector<Stretch> JoinParts(std::vector<Part>& parts) {
+  std::vector<Stretch> stretches;
+  for (Part& part : parts) {
+    PartReads reads{.shared = part.wanted->shared};
+    for (const SourcePiece& piece : part.wanted->tensor->pieces) {
+      reads.pieces.push_back(ReadsOf(piece, part.source_rows(), part.wanted->slice.columns));
+    }
+    AddPart(reads, ReadAhead::kMostBytes, stretches);
+    part.stretch = stretches.size() - 1;
+  }
+  return stretches;
+}
+
 // What a thread reads into, part after part.
 struct Buffers {
   std::vector<std::byte> bytes;
@@ -103,13 +152,14 @@ struct Buffers {
 // Threads take part after part until there is none left, or one of them fails.
 class Loader {
  public:
-  Loader(const Checkpoint& checkpoint, const std::vector<Part>& parts, uint64_t total,
+  Loader(const Checkpoint& checkpoint, std::vector<Part> parts, uint64_t total,
          const TensorConsumer& consume, const LoadOptions& options)
       : checkpoint_(checkpoint),
-        parts_(parts),
+        parts_(std::move(parts)),
         total_(total),
         consume_(consume),
-        options_(options) {}
+        options_(options),
+        ahead_(checkpoint, JoinParts(parts_), [this] { return Cancelled(); }) {}
 
   absl::StatusOr<uint64_t> Run() {
     std::vector<std::thread> helpers;
@@ -132,6 +182,11 @@ class Loader {
       if (status_.ok()) status_ = status;
     }
     failed_.store(true);  // after the reason is there: others end with a poorer one
+    ahead_.Stop();
+  }
+
+  bool Cancelled() const {
+    return options_.cancel != nullptr && options_.cancel->load(std::memory_order_relaxed);
   }
 
   absl::Status TakeParts(bool tells) {
@@ -143,7 +198,7 @@ class Loader {
     PieceReader reader(checkpoint_, [&](uint64_t bytes_read) -> absl::Status {
       count(bytes_read);
       const uint64_t done = bytes_read_.load(std::memory_order_relaxed);
-      if (options_.cancel != nullptr && options_.cancel->load(std::memory_order_relaxed)) {
+      if (Cancelled()) {
         return absl::CancelledError(
             absl::StrCat("shard_loader: loading was cancelled at byte ", done, " of ", total_));
       }
@@ -159,7 +214,9 @@ class Loader {
     Buffers buffers;
     for (size_t i = next_.fetch_add(1); i < parts_.size(); i = next_.fetch_add(1)) {
       if (failed_.load(std::memory_order_relaxed)) return absl::OkStatus();
+      reader.TakeFrom(ahead_.Take(parts_[i].stretch));
       RETURN_IF_ERROR(HandOut(parts_[i], reader, &buffers, count));
+      ahead_.GiveBack(parts_[i].stretch);
       if (tells && options_.progress) {
         told_ = bytes_read_.load(std::memory_order_relaxed);
         options_.progress(told_, total_);
@@ -177,8 +234,8 @@ class Loader {
     }
     buffers->bytes.resize(
         static_cast<uint64_t>(part.rows.size() * slice.columns.size() * DTypeSize(tensor.dtype)));
-    const Range rows{slice.rows.begin + part.rows.begin, slice.rows.begin + part.rows.end};
-    const PieceTarget target{tensor.dtype, rows, slice.columns, absl::MakeSpan(buffers->bytes)};
+    const PieceTarget target{tensor.dtype, part.source_rows(), slice.columns,
+                             absl::MakeSpan(buffers->bytes)};
     for (const SourcePiece& piece : tensor.pieces) RETURN_IF_ERROR(reader.Read(piece, target));
     count(reader.bytes_read());
     return consume_({slice.id, tensor.dtype, slice.shape, part.rows, buffers->bytes});
@@ -194,7 +251,7 @@ class Loader {
     buffers->codes.resize(static_cast<size_t>(part.rows.size() * columns.size()));
     buffers->scales.resize(static_cast<size_t>(part.rows.size() * groups));
     buffers->minima.resize(buffers->scales.size());
-    const CodedTarget target{{slice.rows.begin + part.rows.begin, slice.rows.begin + part.rows.end},
+    const CodedTarget target{part.source_rows(),
                              columns,
                              groups,
                              absl::MakeSpan(buffers->codes),
@@ -209,7 +266,7 @@ class Loader {
   }
 
   const Checkpoint& checkpoint_;
-  const std::vector<Part>& parts_;
+  std::vector<Part> parts_;
   const uint64_t total_;
   const TensorConsumer& consume_;
   const LoadOptions& options_;
@@ -219,17 +276,19 @@ class Loader {
   uint64_t told_ = 0;  // the caller's thread alone
   Mutex mutex_;
   absl::Status status_ ABSL_GUARDED_BY(mutex_);
+  ReadAhead ahead_;
 };
 
 }  // namespace
 
 absl::StatusOr<LoadStats> LoadShard(const Checkpoint& checkpoint, const RankPlan& plan,
                                     const TensorConsumer& consume, const LoadOptions& options) {
-  ASSIGN_OR_RETURN(const std::vector<Wanted> wanted, ListWanted(checkpoint, plan));
+  ASSIGN_OR_RETURN(std::vector<Wanted> wanted, ListWanted(checkpoint, plan));
+  RETURN_IF_ERROR(MarkShared(checkpoint, plan, wanted));
   LoadStats stats{.bytes_total = TotalBytes(wanted)};
-  const std::vector<Part> parts = CutIntoParts(wanted, options.part_bytes);
-  ASSIGN_OR_RETURN(stats.bytes_read,
-                   Loader(checkpoint, parts, stats.bytes_total, consume, options).Run());
+  ASSIGN_OR_RETURN(stats.bytes_read, Loader(checkpoint, CutIntoParts(wanted, options.part_bytes),
+                                            stats.bytes_total, consume, options)
+                                         .Run());
   return stats;
 }
 

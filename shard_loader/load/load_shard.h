@@ -53,13 +53,13 @@ struct LoadOptions {
 };
 
 // Hands every slice of plan/slices.h to `consume`, which is called from as many threads as there
-// are: one reads while others hand out. One thread goes in the order in which they lie in the
-// files. Each thread has one part in memory at a time. `progress` is called at least once for each
-// that the caller's thread hands out, and at the end; no more than one system call's part is read
-// beyond a set `cancel`: CANCELLED. What comes from a compressed record is handed out whole, so
-// that it is inflated once. With tied embeddings the last stage gets the embedding's rows as kHead;
-// a rank that is both first and last stage reads and gets them once, as kEmbedding. The first error
-// of `consume` ends it and is returned as it is.
+// are; one more fetches what comes next (read_ahead.h), up to 24 MiB. One thread goes in the order
+// in which they lie in the files. Each has one part in memory at a time. `progress` is called at
+// least once for each that the caller's thread hands out, and at the end; of each thread no more
+// than one system call's part is read beyond a set `cancel`: CANCELLED. What comes from a
+// compressed record is handed out whole, so that it is inflated once. With tied embeddings the last
+// stage gets the embedding's rows as kHead; a rank that is both first and last stage reads and gets
+// them once, as kEmbedding. The first error of `consume` ends it and is returned as it is.
 absl::StatusOr<LoadStats> LoadShard(const Checkpoint& checkpoint, const RankPlan& plan,
                                     const TensorConsumer& consume, const LoadOptions& options);
 // The same on the caller's thread alone, slices whole.

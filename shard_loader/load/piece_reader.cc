@@ -99,6 +99,13 @@ absl::Status PieceReader::ReadFile(int index, uint64_t offset, absl::Span<std::b
     bytes_read_ += bytes.size();
     return absl::OkStatus();
   }
+  if (index == fetched_.file && offset >= fetched_.offset &&
+      Within(offset - fetched_.offset, bytes.size(), fetched_.bytes.size())) {
+    RETURN_IF_ERROR(progress_(bytes_read_));
+    std::memcpy(bytes.data(), fetched_.bytes.data() + (offset - fetched_.offset), bytes.size());
+    bytes_read_ += bytes.size();
+    return absl::OkStatus();
+  }
   ASSIGN_OR_RETURN(File* const file, Open(index));
   while (!bytes.empty()) {
     RETURN_IF_ERROR(progress_(bytes_read_));

@@ -13,6 +13,7 @@
 #include "absl/types/span.h"
 #include "shard_loader/io/file.h"
 #include "shard_loader/load/checkpoint.h"
+#include "shard_loader/load/read_ahead.h"
 #include "shard_loader/load/source_piece.h"
 #include "shard_loader/model/dtype.h"
 
@@ -47,6 +48,9 @@ class PieceReader {
   // Borrows the checkpoint.
   PieceReader(const Checkpoint& checkpoint, Progress progress);
 
+  // What lies in these bytes is copied from there, and counts as read; until the next call.
+  void TakeFrom(const FetchedBytes& fetched) { fetched_ = fetched; }
+
   // Writes what `piece` has of the target.
   absl::Status Read(const SourcePiece& piece, const PieceTarget& target);
 
@@ -75,6 +79,7 @@ class PieceReader {
   const Checkpoint& checkpoint_;
   Progress progress_;
   std::map<int, File> files_;
+  FetchedBytes fetched_;
   std::vector<std::byte> buffer_;
   std::vector<std::byte> scales_;  // of the blocks in buffer_
   std::vector<float> table_;       // of the matrix in kScaledFp8 that was read last
