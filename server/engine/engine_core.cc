@@ -395,6 +395,7 @@ void EngineCore::End(uint64_t key, const absl::Status& status, bool discard) {
     ++environment_.counters->requests_failed;
   }
   environment_.on_end(live.group ? live.group->request() : *live.request);
+  PublishFigures();  // whoever has its answer finds its blocks free
   live.stream->End(status, discard);
 }
 
