@@ -188,8 +188,8 @@ TEST_CASE("ranks that the user has started with mpirun are taken as they are") {
   }
   Process mpirun("/usr/bin/env",
                  // So many seconds lie between its telling the ranks to end and its killing them.
-                 {"mpirun", "--oversubscribe", "--mca", "odls_base_sigkill_timeout", "4", "-n",
-                  "2", Program("tessera-worker"), "--comm", "mpi", "--listen",
+                 {"mpirun", "--oversubscribe", "--mca", "odls_base_sigkill_timeout", "4", "-n", "2",
+                  Program("tessera-worker"), "--comm", "mpi", "--listen",
                   "unix:" + (dir.path() / "rank-%r.sock").string()});
   REQUIRE(mpirun.WaitForLine("rank-0.sock"));
   REQUIRE(mpirun.WaitForLine("rank-1.sock"));
