@@ -56,14 +56,6 @@ absl::Status CheckFolder(const fs::path& folder) {
   return absl::NotFoundError(absl::StrCat("shard_loader: no folder '", Excerpt(name), "'"));
 }
 
-// What a type is handed out in.
-DType DTypeOf(StoredType type) {
-  if (type == StoredType::kF16) return DType::kF16;
-  const bool is_bf16 =
-      type == StoredType::kBF16 || type == StoredType::kMxfp4 || type == StoredType::kScaledFp8;
-  return is_bf16 ? DType::kBF16 : DType::kF32;
-}
-
 }  // namespace
 
 uint64_t StoredTensor::bytes() const {
@@ -242,7 +234,7 @@ class CheckpointOpener {
     StoredTensor tensor{.id = id, .name = found.name, .shape = shape, .file = file};
     tensor.stored = pieces[0].type;
     tensor.offset = pieces[0].offset;
-    tensor.dtype = DTypeOf(tensor.stored);
+    tensor.dtype = HandedOutAs(pieces);
     for (const SourcePiece& piece : pieces) {
       if (!IsWeightType(piece.type)) {
         return absl::UnimplementedError(absl::StrCat(
@@ -253,7 +245,6 @@ class CheckpointOpener {
         return absl::UnimplementedError(
             absl::StrCat(where, " is stored in blocks that run against its rows"));
       }
-      if (DTypeOf(piece.type) != tensor.dtype) tensor.dtype = DType::kF32;
     }
     tensor.pieces = std::move(pieces);
     checkpoint_->tensors_.push_back(std::move(tensor));

@@ -11,6 +11,7 @@
 #include "shard_loader/format/stored_type.h"
 #include "shard_loader/format/tensor_index.h"
 #include "shard_loader/plan/lanes.h"
+#include "shard_loader/plan/rounding.h"
 
 namespace tessera::shard_loader {
 
@@ -23,8 +24,8 @@ struct ScalesOfBlocks {
   int64_t rows = 0;
   int64_t columns = 0;
 
-  int64_t per_row() const { return (matrix_columns + columns - 1) / columns; }
-  int64_t count() const { return (matrix_rows + rows - 1) / rows * per_row(); }
+  int64_t per_row() const { return CeilDiv(matrix_columns, columns); }
+  int64_t count() const { return CeilDiv(matrix_rows, rows) * per_row(); }
 };
 
 struct SourcePiece {
