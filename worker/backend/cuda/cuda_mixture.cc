@@ -1,6 +1,5 @@
 #include "worker/backend/cuda/cuda_mixture.h"
 
-#include "shard_loader/plan/device_experts.h"
 #include "shard_loader/status_macros.h"
 #include "worker/backend/cuda/product_table.h"
 
@@ -56,12 +55,11 @@ void CudaMixture::Run(const ExpertsArgs& args) {
   if (!status.ok()) memory_.Fail(status);
 }
 
-CudaMixture::Pairs CudaMixture::Sort(const ExpertsArgs& args, std::byte* room) {
+CudaMixture::Pairs CudaMixture::Sort(const ExpertsArgs& args,
+                                     const shard_loader::DeviceExpertRoom& parts, std::byte* room) {
   const int64_t per_token = args.moe->experts_per_token;
   const int64_t experts = args.experts.size();
   const PackedMatrix& down = args.down.first;
-  const shard_loader::DeviceExpertRoom parts = shard_loader::MakeDeviceExpertRoom(
-      {args.num_rows, per_token, down.rows, down.columns, args.num_lanes});
   Pairs pairs;
   pairs.count = args.num_rows * per_token;
   pairs.pair_of = At<int32_t>(room, parts.pair_of);
@@ -144,7 +142,7 @@ absl::Status CudaMixture::TryRun(const ExpertsArgs& args) {
   const shard_loader::DeviceExpertRoom room = shard_loader::MakeDeviceExpertRoom(
       {args.num_rows, per_token, hidden, args.down.first.columns, args.num_lanes});
   ASSIGN_OR_RETURN(std::byte* const data, room_.Get(room.bytes));
-  const Pairs pairs = Sort(args, data);
+  const Pairs pairs = Sort(args, room, data);
   Check(GatherPairs(pairs.groups, pairs.rows, args.input, hidden, pairs.input,
                     memory_.cuda_stream()));
   MultiplyPairs(args, pairs);

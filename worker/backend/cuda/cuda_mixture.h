@@ -7,6 +7,7 @@
 #include <functional>
 
 #include "absl/status/status.h"
+#include "shard_loader/plan/device_experts.h"
 #include "shard_loader/plan/device_scratch.h"
 #include "worker/backend/cuda/device_memory.h"
 #include "worker/backend/cuda/kernels.h"
@@ -51,7 +52,7 @@ class CudaMixture final : public Mixture {
     Grouping groups;
   };
   absl::Status TryRun(const ExpertsArgs& args);
-  Pairs Sort(const ExpertsArgs& args, std::byte* room);
+  Pairs Sort(const ExpertsArgs& args, const shard_loader::DeviceExpertRoom& parts, std::byte* room);
   void MultiplyPairs(const ExpertsArgs& args, const Pairs& pairs);
   void Multiply(const Pairs& pairs, const float* input, const ExpertMatrices& matrices,
                 float* output);
