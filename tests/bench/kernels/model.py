@@ -12,8 +12,7 @@ import subprocess
 import sys
 
 import models
-
-ROOT = pathlib.Path(__file__).resolve().parents[3]
+from server import BUILD
 
 
 def main() -> int:
@@ -24,11 +23,10 @@ def main() -> int:
     parser.add_argument("--kernels", default="auto")
     parser.add_argument("--folder", type=pathlib.Path, default=models.FOLDER)
     flags = parser.parse_args()
-    build = pathlib.Path(os.environ.get("BUILD", ROOT / "build/release")).resolve()
     for name in flags.models.split(","):
         path = models.made(name, flags.folder)
         for dtype in flags.dtypes.split(","):
-            subprocess.run([build / "tests/model_bench", path, dtype, str(flags.threads), flags.kernels], check=True)
+            subprocess.run([BUILD / "tests/model_bench", path, dtype, str(flags.threads), flags.kernels], check=True)
     return 0
 
 

@@ -51,11 +51,5 @@ inside bash -c '
   target=$(sed -n "s/^ready: .* on //p" /tmp/server.log)
   ./tessera --target "$target" complete "Once upon a time" --temperature 0 --max-tokens 64 --json
   kill $!; wait $!' >"$root/f32.json"
-python3 - "$source/deploy/models/demo/golden.json" "$root/f32.json" <<'EOF'
-import json, sys
-case = next(c for c in json.load(open(sys.argv[1]))["cases"] if c.get("prompt") == "Once upon a time")
-answer = json.load(open(sys.argv[2]))
-ids = answer["sequences"][0]["token_ids"]
-sys.exit(0 if ids == case["output_ids"] else f"ids {ids} are not the golden {case['output_ids']}")
-EOF
+"$source/tests/support/golden_ids.py" "$root/f32.json"
 [ -z "$more" ] || inside bash -c "cd /tessera && $more"

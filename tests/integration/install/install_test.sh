@@ -29,12 +29,7 @@ serves() { # PREFIX
   readlink "/proc/$(pgrep -P "$server" -f tessera-worker | head -n 1)/exe" | grep -qx "$1/bin/tessera-worker" ||
     fail "the workers are not those below $1"
   "$1/bin/tessera" --target "$target" complete "Once upon a time" --temperature 0 --max-tokens 64 --json >"$root/answer.json"
-  python3 - "$(dirname "$0")/../../../deploy/models/demo/golden.json" "$root/answer.json" <<'EOF'
-import json, sys
-case = next(c for c in json.load(open(sys.argv[1]))["cases"] if c.get("prompt") == "Once upon a time")
-ids = json.load(open(sys.argv[2]))["sequences"][0]["token_ids"]
-sys.exit(0 if ids == case["output_ids"] else f"ids {ids} are not the golden {case['output_ids']}")
-EOF
+  "$(dirname "$0")/../../support/golden_ids.py" "$root/answer.json"
   kill "$server"
   wait "$server" || fail "the server below $1 ended with $?"
   server=

@@ -27,6 +27,17 @@ void RunUntil(tests::FakeExecutor& group, StreamReader& reader, size_t ids) {
   }
 }
 
+// Groups of one seat each, which these take.
+void FillSeats(Pair& pair, StreamReader& a, StreamReader& b) {
+  GroupFacts facts = tests::FakeExecutor::Facts();
+  facts.max_num_seqs = 1;
+  pair.BecomeReady(facts);
+  pair.Submit(Ask("a", 1, 70, 10), a);
+  pair.Submit(Ask("b", 1, 71, 10), b);
+  RunUntil(pair.first, a, 3);
+  RunUntil(pair.second, b, 3);
+}
+
 TEST_CASE("a request whose group is lost goes on at once on a replica that has room") {
   Pair pair;
   pair.BecomeReady();
@@ -85,14 +96,8 @@ TEST_CASE("a request that has waited long for room goes where it must wait as we
   EngineOptions options;
   options.move_patience = absl::Milliseconds(1);
   Pair pair(options);
-  GroupFacts facts = tests::FakeExecutor::Facts();
-  facts.max_num_seqs = 1;
-  pair.BecomeReady(facts);
   StreamReader a, b;
-  pair.Submit(Ask("a", 1, 70, 10), a);
-  pair.Submit(Ask("b", 1, 71, 10), b);
-  RunUntil(pair.first, a, 3);
-  RunUntil(pair.second, b, 3);
+  FillSeats(pair, a, b);
   pair.first.Lose(absl::UnavailableError("gone"));
   while (pair.engine.replicas()[0]->losses().empty() ||
          pair.engine.replicas()[0]->losses()[0].requests_moved == 0) {
@@ -108,14 +113,8 @@ TEST_CASE("a request that moves to a queue stands before those that came after i
   EngineOptions options;
   options.move_patience = absl::Milliseconds(200);
   Pair pair(options);
-  GroupFacts facts = tests::FakeExecutor::Facts();
-  facts.max_num_seqs = 1;
-  pair.BecomeReady(facts);
   StreamReader a, b, c;
-  pair.Submit(Ask("a", 1, 70, 10), a);
-  pair.Submit(Ask("b", 1, 71, 10), b);
-  RunUntil(pair.first, a, 3);
-  RunUntil(pair.second, b, 3);
+  FillSeats(pair, a, b);
   pair.first.Lose(absl::UnavailableError("gone"));
   pair.Submit(Ask("c", 1, 72, 10), c);
   while (pair.engine.replicas()[0]->losses().empty() ||

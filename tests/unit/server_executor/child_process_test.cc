@@ -12,10 +12,11 @@ namespace {
 constexpr std::chrono::seconds kHangLimit{60};
 
 struct Child {
-  explicit Child(std::vector<std::string> arguments) {
-    ChildProcessOptions options{.program = "/bin/sh", .arguments = std::move(arguments)};
+  // Of a shell; the rest of `options` is as given.
+  explicit Child(std::vector<std::string> arguments, ChildProcessOptions options = {}) {
+    options.program = "/bin/sh";
+    options.arguments = std::move(arguments);
     options.name = "child";
-    options.secret = "secret";
     auto started =
         ChildProcess::Start(options, [this](absl::Status why) { lost.set_value(std::move(why)); });
     REQUIRE(started.ok());
@@ -40,35 +41,24 @@ TEST_CASE("a program that is not there is not started") {
 }
 
 TEST_CASE("a child gets its secret, its environment, nothing to read and nothing else") {
-  ChildProcessOptions options{.program = "/bin/sh"};
-  options.arguments = {"-c",
-                       "read secret <&4; [ \"$secret\" = s ] || exit 1; "
-                       "[ \"$MARK\" = here ] || exit 2; read line && exit 3; "
-                       "for fd in /proc/self/fd/*; do n=${fd##*/}; "
-                       "[ $n -le 4 ] || [ ! -e /proc/$$/fd/$n ] || exit 4; done; exit 9"};
+  ChildProcessOptions options;
   options.environment = {"MARK=here"};
   options.secret = "s\n";
-  std::promise<absl::Status> lost;
-  auto started =
-      ChildProcess::Start(options, [&lost](absl::Status why) { lost.set_value(std::move(why)); });
-  REQUIRE(started.ok());
-  auto why = lost.get_future();
-  REQUIRE(why.wait_for(kHangLimit) == std::future_status::ready);
-  CHECK(why.get().message() == "ended with exit code 9");
+  Child child({"-c",
+               "read secret <&4; [ \"$secret\" = s ] || exit 1; "
+               "[ \"$MARK\" = here ] || exit 2; read line && exit 3; "
+               "for fd in /proc/self/fd/*; do n=${fd##*/}; "
+               "[ $n -le 4 ] || [ ! -e /proc/$$/fd/$n ] || exit 4; done; exit 9"},
+              options);
+  CHECK(child.WhyLost() == "ended with exit code 9");
 }
 
 TEST_CASE("a child runs on the cpus that it is given") {
-  ChildProcessOptions options{.program = "/bin/sh"};
+  ChildProcessOptions options;
   options.cpus = {sched_getcpu()};
   const std::string line = "Cpus_allowed_list:." + std::to_string(options.cpus[0]);
-  options.arguments = {"-c", "grep -qx '" + line + "' /proc/self/status && exit 9"};
-  std::promise<absl::Status> lost;
-  auto started =
-      ChildProcess::Start(options, [&lost](absl::Status why) { lost.set_value(std::move(why)); });
-  REQUIRE(started.ok());
-  auto why = lost.get_future();
-  REQUIRE(why.wait_for(kHangLimit) == std::future_status::ready);
-  CHECK(why.get().message() == "ended with exit code 9");
+  Child child({"-c", "grep -qx '" + line + "' /proc/self/status && exit 9"}, options);
+  CHECK(child.WhyLost() == "ended with exit code 9");
 }
 
 // A shell that has begun another process with vfork cannot be stopped before that is another

@@ -15,6 +15,16 @@ DeviceScratch Plan(const WeightFormat& weights, int64_t tokens, int tp = 1) {
   return PlanDeviceScratch(Spec(), rank, {weights, {tokens, 4}, 600});
 }
 
+// For the memory plans beside Plan(DType::kBF16, 64).
+MemoryOptions PlanOptions() {
+  MemoryOptions options;
+  options.weight_dtype = DType::kBF16;
+  options.limits = {64, 4};
+  options.max_model_len = 600;
+  options.available_bytes = int64_t{1} << 30;
+  return options;
+}
+
 TEST_CASE("a device's scratch memory follows from the model and the limits, to the byte") {
   const DeviceScratch scratch = Plan(DType::kBF16, 64);
   // Four words for a row, and for each of 4 sequences 38 blocks.
@@ -95,11 +105,7 @@ TEST_CASE("a model and its draft share what they work in, but not what lasts") {
   CHECK(both.bytes() < model.bytes() + draft.bytes());
 
   const std::vector<RankPlan> ranks = MakeRankPlans(Spec(), {2, 1, 8}).value();
-  MemoryOptions options;
-  options.weight_dtype = DType::kBF16;
-  options.limits = {64, 4};
-  options.max_model_len = 600;
-  options.available_bytes = int64_t{1} << 30;
+  MemoryOptions options = PlanOptions();
   options.on_device = true;
   const MemoryPlan alone = PlanMemory(Spec(), ranks, options);
   options.draft = &small;
@@ -113,11 +119,7 @@ TEST_CASE("a model and its draft share what they work in, but not what lasts") {
 
 TEST_CASE("a device's memory plan counts its scratch memory, a host's does not") {
   const std::vector<RankPlan> ranks = MakeRankPlans(Spec(), {1, 1, 8}).value();
-  MemoryOptions options;
-  options.weight_dtype = DType::kBF16;
-  options.limits = {64, 4};
-  options.max_model_len = 600;
-  options.available_bytes = int64_t{1} << 30;
+  MemoryOptions options = PlanOptions();
   const int64_t host = PlanMemory(Spec(), ranks, options).ranks.at(0).workspace;
   options.on_device = true;
   const int64_t device = PlanMemory(Spec(), ranks, options).ranks.at(0).workspace;
